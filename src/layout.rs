@@ -1,0 +1,59 @@
+//! Where things are in `/run/dynuser`, and how names and numbers are written there.
+//!
+//! This one file is compiled twice: into the daemon, which writes, and into the NSS module
+//! (`nss-module/src/lib.rs` includes it by path), which reads. It therefore uses `core` alone and
+//! allocates nothing.
+
+/// Everything that dynuser keeps while the host runs. Mode 0755, root.
+pub const RUN: &str = "/run/dynuser";
+
+/// The table of names: two symbolic links a user, written only by the daemon, world-readable.
+///
+/// `uid:61200` points to the name, `name:NAME` to the number in decimal. The targets are words,
+/// not paths: a reader needs one `readlink` and no permission beyond search.
+pub const USERS: &str = "/run/dynuser/users";
+
+/// What stands before the number in the name of a link from a UID to a name.
+pub const BY_UID: &str = "uid:";
+
+/// What stands before the name in the name of a link from a name to a UID.
+pub const BY_NAME: &str = "name:";
+
+/// First UID (and GID) that is handed out by default, as in systemd (0xEF00).
+pub const FIRST_UID: u32 = 61184;
+
+/// Last UID (and GID) that is handed out by default, as in systemd (0xFFEF).
+pub const LAST_UID: u32 = 65519;
+
+/// Length of the longest user name, in bytes: what fits into utmp's `ut_user` with its NUL.
+pub const LONGEST_NAME: usize = 31;
+
+/// Fifth field of the passwd record, as systemd has it.
+pub const GECOS: &str = "Dynamic User";
+
+/// Home directory in the passwd record.
+pub const HOME: &str = "/";
+
+/// Login shell in the passwd record: nobody logs in as a dynamic user.
+pub const SHELL: &str = "/usr/sbin/nologin";
+
+/// Tells whether `name` is a user name that dynuser hands out: a letter or `_`, then letters,
+/// digits, `_` or `-`, at most [`LONGEST_NAME`] bytes.
+///
+/// This is the strict grammar of systemd's USER_NAMES document: such a name can be neither a
+/// number nor a path, and means itself in every program that reads one.
+pub const fn is_strict_user_name(name: &[u8]) -> bool {
+    let Some((first, mut rest)) = name.split_first() else {
+        return false;
+    };
+    if name.len() > LONGEST_NAME || !(first.is_ascii_alphabetic() || *first == b'_') {
+        return false;
+    }
+    while let Some((byte, tail)) = rest.split_first() {
+        if !(byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'-') {
+            return false;
+        }
+        rest = tail;
+    }
+    true
+}

@@ -1,0 +1,3 @@
+//! The `dynuser` program: see the library for what is where.
+
+fn main() {}

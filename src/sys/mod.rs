@@ -1,0 +1,65 @@
+//! The only door to the kernel, and the only place with `unsafe` code.
+//!
+//! Each function is one thing that the kernel does for us, by descriptor where that is possible.
+//! Errors read like a line of strace: the call, what it was about, and the kernel's answer.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+
+use rustix::io::Errno;
+
+/// A system call that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SysError {
+    /// The call, as its manual page is named.
+    pub call: &'static str,
+    /// What it was about: a path, a number, a flag. May be empty.
+    pub subject: String,
+    /// The kernel's answer.
+    pub errno: Errno,
+}
+
+/// What functions of this layer return.
+pub type SysResult<T> = Result<T, SysError>;
+
+impl fmt::Display for SysError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = std::io::Error::from_raw_os_error(self.errno.raw_os_error());
+        write!(f, "{}({}): {why}", self.call, self.subject)
+    }
+}
+
+impl std::error::Error for SysError {}
+
+/// Gives an error of the kernel the name of its call and the thing it is about.
+pub(crate) trait During<T> {
+    /// The value, or a [`SysError`] made of `call`, `subject` and the error number.
+    fn during(self, call: &'static str, subject: impl fmt::Display) -> SysResult<T>;
+}
+
+impl<T> During<T> for Result<T, Errno> {
+    fn during(self, call: &'static str, subject: impl fmt::Display) -> SysResult<T> {
+        self.map_err(|errno| SysError {
+            call,
+            subject: subject.to_string(),
+            errno,
+        })
+    }
+}
+
+impl<T> During<T> for Result<T, nix::errno::Errno> {
+    fn during(self, call: &'static str, subject: impl fmt::Display) -> SysResult<T> {
+        // The same number in another crate's type.
+        #[allow(clippy::as_conversions)]
+        self.map_err(|errno| Errno::from_raw_os_error(errno as i32))
+            .during(call, subject)
+    }
+}
+
+impl<T> During<T> for std::io::Result<T> {
+    fn during(self, call: &'static str, subject: impl fmt::Display) -> SysResult<T> {
+        self.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            .during(call, subject)
+    }
+}

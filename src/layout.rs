@@ -13,6 +13,21 @@ pub const RUN: &str = "/run/dynuser";
 /// not paths: a reader needs one `readlink` and no permission beyond search.
 pub const USERS: &str = "/run/dynuser/users";
 
+/// One file a lease, named by its number: who holds it, since when, and what belongs to it.
+///
+/// Mode 0644, so that `dynuser list` needs neither root nor a daemon. Nothing is ever locked
+/// through them, so nobody can stop anything by opening one.
+pub const LEASES: &str = "/run/dynuser/leases";
+
+/// Copies of the user databases, for services on hosts whose look-ups do not know our names.
+pub const VIEWS: &str = "/run/dynuser/views";
+
+/// The D-Bus socket of the daemon, mode 0600.
+pub const SOCKET: &str = "/run/dynuser/manager";
+
+/// Locked by whoever is a daemon, or starts one. Mode 0600, or anybody could hold it.
+pub const LOCK: &str = "/run/dynuser/lock";
+
 /// What stands before the number in the name of a link from a UID to a name.
 pub const BY_UID: &str = "uid:";
 

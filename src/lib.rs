@@ -8,6 +8,41 @@
 // Layer 0: words that everybody uses. Pure.
 pub mod failure;
 pub mod layout;
+pub mod names;
+pub mod uid;
+
+// Layer 1: what to do, decided from words and facts. Pure.
+pub mod candidates;
+pub mod directives;
+pub mod exec_directory;
+pub mod observed;
+pub mod plan;
+pub mod request;
+pub mod seccomp;
+pub mod spec;
+pub mod words;
 
 // Layer 2: the only door to the kernel.
 pub mod sys;
+
+// Layer 3: looking, doing, taking back.
+pub mod allocate;
+pub mod apply;
+pub mod lease;
+pub mod observe;
+pub mod place;
+pub mod release;
+
+// Layer 4: the live table.
+pub mod manager;
+
+// Layer 5: the edges.
+pub mod bus;
+pub mod client;
+pub mod command_line;
+pub mod daemon;
+pub mod launcher;
+pub mod protocol;
+pub mod pty;
+pub mod relay;
+pub mod report;

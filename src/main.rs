@@ -1,3 +1,7 @@
 //! The `dynuser` program: see the library for what is where.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(dynuser::command_line::main())
+}

@@ -5,6 +5,30 @@
 
 #![allow(unsafe_code)]
 
+pub mod child;
+pub mod fs;
+pub mod identity;
+pub mod ids;
+pub mod ipc;
+pub mod keyring;
+pub mod lock;
+pub mod mount;
+pub mod names;
+mod owned;
+pub mod process;
+pub mod process_wait;
+mod procfs;
+pub mod random;
+pub mod remove;
+pub mod run;
+pub mod seccomp;
+pub mod signals;
+pub mod socket;
+pub mod terminal;
+pub mod userns;
+pub mod watch;
+pub mod wire;
+
 use std::fmt;
 
 use rustix::io::Errno;
@@ -31,6 +55,11 @@ impl fmt::Display for SysError {
 }
 
 impl std::error::Error for SysError {}
+
+/// What the last call of the C library or `syscall` on this thread failed with.
+pub(crate) fn last_error() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
 
 /// Gives an error of the kernel the name of its call and the thing it is about.
 pub(crate) trait During<T> {

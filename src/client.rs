@@ -1,0 +1,203 @@
+//! The launcher's side of the daemon's socket: one thread, no event loop, one round trip.
+//!
+//! The lines of the D-Bus handshake go out together with the first call, which halves the time of
+//! a short conversation. The daemon's answers come in the same order.
+
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use zbus::DynamicType;
+use zbus::message::{Message, Type};
+
+use crate::failure::{Failure, OrFail, Stage};
+use crate::layout::SOCKET;
+use crate::protocol::{ERRORS, INTERFACE, PATH, PrepareReply, properties};
+use crate::request::Request;
+use crate::sys::socket::{peer, receive, send_all};
+use crate::sys::wire;
+
+/// How long a daemon may take to answer on its socket when it is started, or to go away.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Largest answer that is read, in bytes.
+const LARGEST_ANSWER: usize = 1 << 20;
+
+/// Asks for a user and a sandbox; starts the daemon if there is none.
+///
+/// # Errors
+/// The daemon's refusal, or of [`Stage::Daemon`].
+pub fn prepare(request: &Request, daemon_view: bool) -> Result<PrepareReply, Failure> {
+    let properties = properties(&request.properties);
+    let message = call("Prepare", &(&request.service, properties, daemon_view))?;
+    let reply = converse(&message)?;
+    let body = reply.body();
+    body.deserialize()
+        .or_fail(Stage::Daemon, "the daemon's answer")
+}
+
+/// Gives the lease back, and waits until nothing of it is left.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn finish(uid: u32) -> Result<(), Failure> {
+    converse(&call("Finish", &(uid,))?).map(drop)
+}
+
+fn call(member: &str, body: &(impl Serialize + DynamicType)) -> Result<Message, Failure> {
+    Message::method_call(PATH, member)
+        .interface(INTERFACE)
+        .build(body)
+        .or_fail(Stage::Daemon, member)
+}
+
+/// Sends a call to the daemon and waits for its answer.
+fn converse(message: &Message) -> Result<Message, Failure> {
+    let deadline = Instant::now().checked_add(PATIENCE);
+    loop {
+        let stream = connect(deadline)?;
+        // No answer at all means that the daemon ended just then: it had not begun anything.
+        if let Some(reply) = exchange(stream, message)? {
+            return answer(reply);
+        }
+        give_up_after(deadline, "the daemon closed the connection")?;
+    }
+}
+
+/// A connection to the daemon, which is started if there is none.
+fn connect(deadline: Option<Instant>) -> Result<UnixStream, Failure> {
+    loop {
+        match UnixStream::connect(SOCKET) {
+            Ok(stream) => {
+                if peer(&stream).or_fail(Stage::Daemon, SOCKET)?.uid != 0 {
+                    return Err(Failure::new(Stage::Daemon, SOCKET, "is not root's"));
+                }
+                return Ok(stream);
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
+                start_daemon()?;
+                give_up_after(deadline, "the daemon does not answer")?;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => return Err(Failure::new(Stage::Daemon, SOCKET, error)),
+        }
+    }
+}
+
+fn give_up_after(deadline: Option<Instant>, why: &str) -> Result<(), Failure> {
+    match deadline {
+        Some(deadline) if Instant::now() < deadline => Ok(()),
+        _ => Err(Failure::new(Stage::Daemon, SOCKET, why)),
+    }
+}
+
+/// Starts a daemon and waits until it, or one that somebody else started, answers. It goes into
+/// the background by itself, so that it is not a child of what this process becomes.
+fn start_daemon() -> Result<(), Failure> {
+    let status = Command::new("/proc/self/exe")
+        .args(["daemon", "--on-demand"])
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .or_fail(Stage::Daemon, "starting the daemon")?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Stage::Daemon,
+        "",
+        "the daemon could not be started",
+    ))
+}
+
+/// One call and its answer; `None` if the other end closed before the first byte of an answer.
+fn exchange(stream: UnixStream, message: &Message) -> Result<Option<Message>, Failure> {
+    let subject = "talking to the daemon";
+    // EXTERNAL: the kernel says who we are; "30" is the UID 0 in hexadecimal ASCII.
+    let mut bytes = b"\0AUTH EXTERNAL 30\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n".to_vec();
+    bytes.extend_from_slice(message.data().bytes());
+    if send_all(&stream, &bytes).is_err() {
+        return Ok(None);
+    }
+    let (mut bytes, mut descriptors) = (Vec::new(), Vec::new());
+    loop {
+        match receive(&stream, &mut bytes, &mut descriptors) {
+            Ok(0) if bytes.is_empty() => return Ok(None),
+            Ok(0) => {
+                return Err(Failure::new(
+                    Stage::Daemon,
+                    subject,
+                    "it stopped in the middle",
+                ));
+            }
+            Ok(_) => {}
+            Err(error) if error.errno == rustix::io::Errno::CONNRESET => return Ok(None),
+            Err(error) => return Err(Failure::new(Stage::Daemon, subject, error)),
+        }
+        if bytes.len() > LARGEST_ANSWER {
+            return Err(Failure::new(
+                Stage::Daemon,
+                subject,
+                "its answer is too long",
+            ));
+        }
+        if let Some(reply) = take_reply(&bytes, &mut descriptors).or_fail(Stage::Daemon, subject)? {
+            return Ok(Some(reply));
+        }
+    }
+}
+
+/// The answer to our call, once it is there whole, behind the answers to the handshake.
+fn take_reply(
+    bytes: &[u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<Option<Message>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut rest = bytes;
+    for expected in ["OK ", "AGREE_UNIX_FD"] {
+        let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
+            return Ok(None);
+        };
+        let (line, after) = rest.split_at(end);
+        if !line.starts_with(expected.as_bytes()) {
+            return Err(format!("it answered {:?}", String::from_utf8_lossy(line)).into());
+        }
+        rest = after.get(2..).unwrap_or_default();
+    }
+    match wire::length(rest).and_then(|length| rest.get(..length)) {
+        None => Ok(None),
+        Some(whole) => Ok(Some(wire::message(
+            whole.to_vec(),
+            std::mem::take(descriptors),
+        )?)),
+    }
+}
+
+/// The answer itself, or the failure that it tells.
+fn answer(reply: Message) -> Result<Message, Failure> {
+    if reply.message_type() != Type::Error {
+        return Ok(reply);
+    }
+    let header = reply.header();
+    let name = header
+        .error_name()
+        .map(|name| name.as_str())
+        .unwrap_or_default();
+    let body = reply.body();
+    let text: String = body.deserialize().unwrap_or_else(|_| name.into());
+    let stage = name.strip_prefix(ERRORS).and_then(Stage::from_word);
+    Err(Failure::new(stage.unwrap_or(Stage::Daemon), "", text))
+}

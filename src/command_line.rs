@@ -1,0 +1,228 @@
+//! The command line: what the words mean, and which verb gets them.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::daemon;
+use crate::failure::{Failure, Stage};
+use crate::launcher::{self, Launch, Mode};
+use crate::lease::{self, Found};
+use crate::report;
+use crate::request::Request;
+
+/// A UNIX user for every service that exists only while the service runs.
+#[derive(Debug, Parser)]
+#[command(name = "dynuser", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run a command as a user that exists only while it runs
+    Run(Run),
+    /// List the users that exist now
+    List {
+        /// As an array of objects
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one user
+    Show {
+        /// Its name or number
+        user: String,
+    },
+    /// Be the daemon that hands out users
+    Daemon(Daemon),
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The service's name, which is also its user's where that is possible
+    #[arg(short = 'u', long = "unit", value_name = "NAME")]
+    unit: Option<String>,
+    /// A property, as in a unit file: StateDirectory=foo
+    #[arg(short = 'p', long = "property", value_name = "NAME=VALUE")]
+    property: Vec<String>,
+    /// The user's name, if not the service's: the same as -p User=
+    #[arg(long, value_name = "USER")]
+    uid: Option<String>,
+    /// An environment variable; without a value, the caller's
+    #[arg(short = 'E', long = "setenv", value_name = "NAME[=VALUE]")]
+    setenv: Vec<String>,
+    /// Where the command starts
+    #[arg(long, value_name = "PATH")]
+    working_directory: Option<String>,
+    /// Give the command a terminal of its own
+    #[arg(short = 't', long)]
+    pty: bool,
+    /// Leave standard input, output and error as they are: the default. With --pty, a terminal
+    /// only where there is one
+    #[arg(short = 'P', long)]
+    pipe: bool,
+    /// Wait for the command instead of becoming it, and tell how it ended
+    #[arg(long)]
+    wait: bool,
+    /// Say nothing about what goes well
+    #[arg(short, long)]
+    quiet: bool,
+    /// Only print what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Start the service in the daemon's view of the file system, if the caller's is another one
+    #[arg(long)]
+    daemon_view: bool,
+    /// The command and its arguments. A ! in front leaves it root, inside the sandbox
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Daemon {
+    /// Go into the background when ready, and end when nothing was leased for a while
+    #[arg(long)]
+    on_demand: bool,
+    /// End when nothing was leased for this long
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    idle_timeout: Option<Duration>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// Does what the command line says, and gives the exit status.
+pub fn main() -> u8 {
+    let mut words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let called = words.first().map(std::path::Path::new);
+    if called
+        .and_then(|path| path.file_name())
+        .is_some_and(|name| name == "dynuserd")
+    {
+        words.insert(1, "daemon".into());
+    }
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match obey(cli.verb) {
+        Ok(status) => status,
+        Err(failure) => {
+            report::failure(&failure);
+            failure.exit_status()
+        }
+    }
+}
+
+/// Help is no failure; everything else is a bad request.
+fn usage(error: &clap::Error) -> u8 {
+    let status = if error.use_stderr() {
+        Stage::Request.exit_status()
+    } else {
+        0
+    };
+    match error.print() {
+        Ok(()) => status,
+        Err(_) => Stage::Request.exit_status(),
+    }
+}
+
+fn obey(verb: Verb) -> Result<u8, Failure> {
+    match verb {
+        Verb::Run(run) => {
+            let launch = launch(&run)?;
+            if run.dry_run {
+                launcher::rehearse(&launch)
+            } else {
+                launcher::launch(&launch)
+            }
+        }
+        Verb::List { json } => {
+            let found = lease::load_all()?;
+            let text = if json {
+                report::json(&found)
+            } else {
+                report::table(&found)
+            };
+            report::print(&text).map(|()| 0)
+        }
+        Verb::Show { user } => show(&user).map(|()| 0),
+        Verb::Daemon(options) => daemon::run(&daemon::Options {
+            on_demand: options.on_demand,
+            idle_timeout: options.idle_timeout,
+        })
+        .map(|()| 0),
+    }
+}
+
+fn show(user: &str) -> Result<(), Failure> {
+    let found = lease::load_all()?;
+    let wanted = |found: &&Found| {
+        found.uid.to_string() == user || found.lease.as_ref().is_ok_and(|lease| lease.name == user)
+    };
+    match found.iter().find(wanted).map(|found| &found.lease) {
+        Some(Ok(lease)) => report::print(&report::details(lease)),
+        Some(Err(why)) => Err(Failure::new(Stage::Request, user, why.as_str())),
+        None => Err(Failure::new(
+            Stage::Request,
+            user,
+            "no such user exists at the moment",
+        )),
+    }
+}
+
+fn launch(run: &Run) -> Result<Launch, Failure> {
+    let mut properties = Vec::new();
+    for word in &run.property {
+        let (name, value) = word.split_once('=').ok_or_else(|| {
+            Failure::new(
+                Stage::Request,
+                format!("{word:?}"),
+                "is not of the form NAME=VALUE",
+            )
+        })?;
+        properties.push((name.into(), value.into()));
+    }
+    let options = [
+        ("User", &run.uid),
+        ("WorkingDirectory", &run.working_directory),
+    ];
+    for (name, value) in options {
+        properties.extend(value.as_ref().map(|value| (name.into(), value.clone())));
+    }
+    Ok(Launch {
+        request: Request {
+            service: run.unit.clone().unwrap_or_else(default_name),
+            properties,
+        },
+        set_environment: run.setenv.clone(),
+        command: run.command.clone(),
+        mode: mode(run),
+        quiet: run.quiet,
+        daemon_view: run.daemon_view,
+    })
+}
+
+/// Nobody else has this name at the same time: it holds the number of this process, which holds
+/// the lease.
+fn default_name() -> String {
+    format!("run-{}", std::process::id())
+}
+
+/// As systemd-run(1) has it: with both --pty and --pipe, a terminal only for people.
+fn mode(run: &Run) -> Mode {
+    let people = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    match (run.pty && (people || !run.pipe), run.wait) {
+        (true, _) => Mode::Pty,
+        (false, true) => Mode::Wait,
+        (false, false) => Mode::InPlace,
+    }
+}

@@ -1,0 +1,291 @@
+//! The daemon: one of it, with its socket, its leases, and an end if nobody needs it.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::bus;
+use crate::failure::{Failure, OrFail, Stage};
+use crate::layout::{LOCK, RUN, SOCKET};
+use crate::lease::{prepare_run, remove_run};
+use crate::manager::Manager;
+use crate::report::{Log, start_logging};
+use crate::sys::lock::{Lock, try_lock};
+use crate::sys::run;
+
+/// How a daemon is started.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Go into the background as soon as the socket answers, and log into /run.
+    pub on_demand: bool,
+    /// End when nothing has been leased for this long.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// How long a daemon that a launcher started stays when there is nothing to do.
+const DEFAULT_IDLE: Duration = Duration::from_secs(30);
+
+/// The log of a daemon that has no standard error of its own.
+const LOG: &str = "/run/dynuser/log";
+
+/// Is the daemon until it ends.
+///
+/// # Errors
+/// Of [`Stage::Daemon`]. That there is one already is an error only for a daemon in the foreground.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::new(
+            Stage::Daemon,
+            "",
+            "the daemon must be started by root",
+        ));
+    }
+    run::become_clean().or_fail(Stage::Daemon, "starting")?;
+    if options.on_demand {
+        return in_background(options);
+    }
+    start_logging(Log::Stderr);
+    match Daemon::start()? {
+        Some(daemon) => daemon.serve(options, || Ok(())),
+        None => Err(Failure::new(
+            Stage::Daemon,
+            LOCK,
+            "another daemon is running",
+        )),
+    }
+}
+
+/// Forks, and ends in the parent when the child answers on the socket. What goes wrong before
+/// that is told by the parent, to whom somebody listens.
+fn in_background(options: &Options) -> Result<(), Failure> {
+    let (mut ready, mut tell) = std::io::pipe().or_fail(Stage::Daemon, "pipe")?;
+    if run::fork().or_fail(Stage::Daemon, "fork")?.is_some() {
+        drop(tell);
+        let mut words = String::new();
+        ready
+            .read_to_string(&mut words)
+            .or_fail(Stage::Daemon, "the new daemon")?;
+        return match words.as_str() {
+            "ready" => Ok(()),
+            "" => Err(Failure::new(
+                Stage::Daemon,
+                "the new daemon",
+                "ended at once",
+            )),
+            why => Err(Failure::new(Stage::Daemon, "the new daemon", why)),
+        };
+    }
+    drop(ready);
+    let started = Daemon::start().and_then(|daemon| {
+        rustix::process::setsid().or_fail(Stage::Daemon, "setsid")?;
+        Ok(daemon)
+    });
+    let daemon = match started {
+        Ok(Some(daemon)) => daemon,
+        // Somebody else was faster, and his is as good.
+        Ok(None) => return tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe"),
+        Err(failure) => {
+            tell.write_all(failure.to_string().as_bytes())
+                .or_fail(Stage::Daemon, "pipe")?;
+            return Ok(());
+        }
+    };
+    let log = open_log()?;
+    start_logging(Log::File);
+    daemon.serve(options, move || {
+        run::replace_stderr(&log).or_fail(Stage::Daemon, LOG)?;
+        tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe")
+    })
+}
+
+fn open_log() -> Result<File, Failure> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(LOG)
+        .or_fail(Stage::Daemon, LOG)
+}
+
+/// A daemon that holds the lock, and therefore is the only one.
+struct Daemon {
+    lock: Lock,
+    manager: Arc<Manager>,
+}
+
+impl Daemon {
+    /// Takes the lock; `None` if somebody else is the daemon.
+    fn start() -> Result<Option<Self>, Failure> {
+        let lock = loop {
+            prepare_run()?;
+            match try_lock(Path::new(LOCK)) {
+                // A former daemon has just removed the folder on its way out.
+                Err(error) if error.errno == rustix::io::Errno::NOENT => {}
+                lock => break lock.or_fail(Stage::Daemon, LOCK)?,
+            }
+        };
+        let Some(lock) = lock else {
+            return Ok(None);
+        };
+        prepare_run()?;
+        let manager = Arc::new(Manager::new()?);
+        Ok(Some(Self { lock, manager }))
+    }
+
+    /// Adopts what is there and serves until told to end, or until nobody needs it.
+    fn serve(
+        self,
+        options: &Options,
+        ready: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .thread_keep_alive(Duration::from_secs(10))
+            .build()
+            .or_fail(Stage::Daemon, "the event loop")?;
+        let idle = options
+            .idle_timeout
+            .or_else(|| options.on_demand.then_some(DEFAULT_IDLE));
+        let served = runtime.block_on(async {
+            for holder in self.manager.adopt()? {
+                bus::watch(&self.manager, holder)?;
+            }
+            let manager = Arc::clone(&self.manager);
+            drop(tokio::task::spawn_blocking(move || {
+                manager.finish_releases()
+            }));
+            let listener = listen()?;
+            ready()?;
+            accept(&self.manager, listener, idle).await
+        });
+        remove_socket();
+        // Releases that have begun are seen to their end, within reason.
+        runtime.shutdown_timeout(Duration::from_secs(20));
+        if self.manager.live() == 0 {
+            for path in [LOG, LOCK] {
+                if let Err(error) = fs::remove_file(path) {
+                    tracing::debug!(path, %error, "stays");
+                }
+            }
+            remove_run();
+        }
+        drop(self.lock);
+        served
+    }
+}
+
+fn remove_socket() {
+    match fs::remove_file(SOCKET) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!(path = SOCKET, %error, "stays");
+        }
+        _ => {}
+    }
+}
+
+/// Makes the socket. It appears under its name only when nobody but root can connect to it.
+fn listen() -> Result<UnixListener, Failure> {
+    let hidden = format!("{RUN}/.manager");
+    let listener = (|| {
+        for path in [hidden.as_str(), SOCKET] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let listener = StdListener::bind(&hidden)?;
+        fs::set_permissions(&hidden, Permissions::from_mode(0o600))?;
+        fs::rename(&hidden, SOCKET)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    })();
+    listener
+        .and_then(UnixListener::from_std)
+        .or_fail(Stage::Daemon, SOCKET)
+}
+
+/// Takes connections until a signal or idleness ends it.
+async fn accept(
+    manager: &Arc<Manager>,
+    mut listener: UnixListener,
+    idle: Option<Duration>,
+) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).or_fail(Stage::Daemon, "SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).or_fail(Stage::Daemon, "SIGINT")?;
+    let connections = Arc::new(AtomicUsize::new(0));
+    let pause = idle.map_or(Duration::from_secs(3600), |idle| {
+        idle.div_f32(4.0)
+            .clamp(Duration::from_millis(50), Duration::from_secs(5))
+    });
+    let mut busy = Instant::now();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                match accepted {
+                    Ok((stream, _)) => converse(manager, &connections, stream),
+                    // Descriptors or memory are short for the moment.
+                    Err(error) => {
+                        tracing::warn!(%error, "accept");
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+                busy = Instant::now();
+            }
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            () = tokio::time::sleep(pause) => {
+                if manager.live() > 0 || connections.load(Ordering::Relaxed) > 0 {
+                    busy = Instant::now();
+                } else if idle.is_some_and(|idle| busy.elapsed() >= idle) {
+                    match last_call(&listener) {
+                        None => return Ok(()),
+                        Some(stream) => {
+                            converse(manager, &connections, stream);
+                            listener = listen()?;
+                            busy = Instant::now();
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Closes the door; gives whoever came through in the last moment. After this nobody new can
+/// connect, so nobody is left waiting for a daemon that is gone.
+fn last_call(listener: &UnixListener) -> Option<tokio::net::UnixStream> {
+    remove_socket();
+    let mut nothing = std::task::Context::from_waker(std::task::Waker::noop());
+    match listener.poll_accept(&mut nothing) {
+        std::task::Poll::Ready(Ok((stream, _))) => Some(stream),
+        _ => None,
+    }
+}
+
+/// Serves one connection beside the others.
+fn converse(
+    manager: &Arc<Manager>,
+    connections: &Arc<AtomicUsize>,
+    stream: tokio::net::UnixStream,
+) {
+    let (manager, connections) = (Arc::clone(manager), Arc::clone(connections));
+    connections.fetch_add(1, Ordering::Relaxed);
+    tokio::spawn(async move {
+        let served = match stream.into_std() {
+            Ok(stream) => bus::serve(manager, stream).await,
+            Err(error) => Err(Failure::new(Stage::Daemon, "a connection", error)),
+        };
+        if let Err(failure) = served {
+            tracing::info!(%failure);
+        }
+        connections.fetch_sub(1, Ordering::Relaxed);
+    });
+}

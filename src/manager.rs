@@ -1,0 +1,344 @@
+//! The live table of leases: who has which number, and what happens to it next.
+
+mod adopt;
+mod table;
+
+use std::os::fd::OwnedFd;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::allocate::{static_user, taken_by};
+use crate::apply::Workshop;
+use crate::candidates::candidates;
+use crate::directives::WorkingDirectory;
+use crate::failure::{Failure, OrFail, Stage};
+use crate::lease::{self, HolderRecord, Lease, State};
+use crate::observe;
+use crate::plan::{self, Identity, Plan};
+use crate::release::release;
+use crate::request::Request;
+use crate::spec::Spec;
+use crate::sys::identity::{Identity as Process, boot_id, identify};
+use crate::sys::ipc::Ipc;
+use crate::sys::random::hex_id;
+use crate::uid::{Uid, UidRange};
+
+pub use adopt::Adopted;
+use table::{Standing, Table};
+
+/// A process that will hold a lease.
+#[derive(Debug)]
+pub struct Holder {
+    process: Process,
+    pidfd: OwnedFd,
+}
+
+impl Holder {
+    /// Recognises the process that `pidfd` stands for.
+    ///
+    /// # Errors
+    /// Of [`Stage::Daemon`], if it is gone already.
+    pub fn new(pidfd: OwnedFd) -> Result<Self, Failure> {
+        let process = identify(std::os::fd::AsFd::as_fd(&pidfd))
+            .or_fail(Stage::Daemon, "the calling process")?;
+        Ok(Self { process, pidfd })
+    }
+
+    /// Its pidfd, readable when it has ended.
+    pub fn into_pidfd(self) -> OwnedFd {
+        self.pidfd
+    }
+
+    /// How it is written down.
+    pub fn record(&self) -> HolderRecord {
+        HolderRecord::from(&self.process)
+    }
+}
+
+impl From<&Process> for HolderRecord {
+    fn from(process: &Process) -> Self {
+        Self {
+            pid: process.pid,
+            start_time: process.start_time,
+            pidfd_inode: process.pidfd_inode,
+        }
+    }
+}
+
+/// Everything that a launcher needs to become the service.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Who it becomes.
+    pub identity: Identity,
+    /// Where it lives.
+    pub namespace: OwnedFd,
+    /// Its environment.
+    pub environment: Vec<(String, String)>,
+    /// Where it starts.
+    pub working_directory: Option<WorkingDirectory>,
+}
+
+/// The only allocator of a host.
+#[derive(Debug)]
+pub struct Manager {
+    table: Mutex<Table>,
+    changed: Condvar,
+    /// One activation at a time looks at the directories and changes them, so that what a plan
+    /// expects is what its steps find.
+    directories: Mutex<()>,
+    workshop: Workshop,
+    ipc: Ipc,
+    range: UidRange,
+    boot_id: String,
+}
+
+/// What one activation of a service got from the table.
+#[derive(Debug, Clone)]
+struct Claim {
+    uid: Uid,
+    gid: u32,
+    dynamic: bool,
+    home: Option<String>,
+}
+
+impl Manager {
+    /// An allocator with an empty table. [`adopt`](Self::adopt) fills it.
+    ///
+    /// # Errors
+    /// Of [`Stage::Daemon`].
+    pub fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            table: Mutex::default(),
+            changed: Condvar::new(),
+            directories: Mutex::default(),
+            workshop: Workshop::default(),
+            ipc: Ipc::open().or_fail(Stage::Daemon, "message queues")?,
+            range: UidRange::DEFAULT,
+            boot_id: boot_id().or_fail(Stage::Daemon, "the boot ID")?,
+        })
+    }
+
+    /// The whole way from words to a user with a sandbox. From the moment this returns, the lease
+    /// lasts as long as its holders; call [`holder_ended`](Self::holder_ended) when one has ended.
+    ///
+    /// # Errors
+    /// Of the stage that failed; everything taken is given back then.
+    pub fn prepare(&self, request: &Request, holder: &Holder) -> Result<Prepared, Failure> {
+        let spec = Spec::check(request)?;
+        let claim = self.claim(&spec, &holder.record())?;
+        let prepared = self.equip(&spec, &claim);
+        if prepared.is_err() {
+            self.holder_ended(claim.uid, &holder.record());
+        }
+        prepared
+    }
+
+    /// What [`prepare`](Self::prepare) would do for a request, with nothing taken or changed.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn rehearse(&self, request: &Request) -> Result<(Identity, Plan), Failure> {
+        let spec = Spec::check(request)?;
+        let standing = self.table().standing(spec.user());
+        let claim = match standing {
+            Standing::Live(claim) => claim,
+            Standing::Unknown | Standing::Busy => self.allocate(&spec, |_| true)?,
+        };
+        let identity = identity(&spec, &claim)?;
+        let plan = plan::plan(&spec, &identity, &observe::look(&spec)?)?;
+        Ok((identity, plan))
+    }
+
+    /// Fills the table with what is on disk, for [`rehearse`](Self::rehearse) alone: nothing is
+    /// adopted.
+    ///
+    /// # Errors
+    /// Of [`Stage::Daemon`], if the leases cannot be read.
+    pub fn look_at_leases(&self) -> Result<(), Failure> {
+        let mut table = self.table();
+        for lease in lease::load_all()?
+            .into_iter()
+            .filter_map(|found| found.lease.ok())
+        {
+            table.enter(lease);
+        }
+        Ok(())
+    }
+
+    /// A lease for the service: the one that its name has already, or a new one.
+    fn claim(&self, spec: &Spec, holder: &HolderRecord) -> Result<Claim, Failure> {
+        let mut table = self.table();
+        loop {
+            match table.standing(spec.user()) {
+                Standing::Live(claim) => {
+                    table.share(&claim, spec, holder)?;
+                    return Ok(claim);
+                }
+                // Being allocated, or its former lease is ending: the same name gets the same
+                // number, so it is worth the wait.
+                Standing::Busy => table = self.wait(table),
+                Standing::Unknown => break,
+            }
+        }
+        table.refuse_shared_directories(spec)?;
+        table.begin(spec.user());
+        drop(table);
+        let allocated = self.allocate(spec, |uid| self.table().reserve(uid, spec.user()));
+        let mut table = self.table();
+        let claim = allocated.and_then(|claim| {
+            // Others may have come in meanwhile.
+            table.refuse_shared_directories(spec)?;
+            let lease = self.new_lease(spec, &claim, holder);
+            lease::save(&lease)?;
+            table.enter(lease);
+            Ok(claim)
+        });
+        table.finish(spec.user());
+        self.changed.notify_all();
+        claim
+    }
+
+    /// Finds a number. `reserve` says whether a candidate may be looked at, and keeps others from it.
+    fn allocate(&self, spec: &Spec, reserve: impl Fn(Uid) -> bool) -> Result<Claim, Failure> {
+        if let Some((uid, user)) = static_user(spec.user())? {
+            return Ok(Claim {
+                uid,
+                gid: user.gid,
+                dynamic: false,
+                home: Some(user.home),
+            });
+        }
+        let mut obstacle = String::from("every number is leased");
+        for uid in candidates(spec.user(), &observe::owners(spec)?, self.range) {
+            if self.table().has(uid) || !reserve(uid) {
+                continue;
+            }
+            match taken_by(uid, &self.ipc)? {
+                None => {
+                    return Ok(Claim {
+                        uid,
+                        gid: uid.get(),
+                        dynamic: true,
+                        home: None,
+                    });
+                }
+                Some(holder) => {
+                    tracing::info!(%uid, by = holder, "not free");
+                    obstacle = format!("{uid} was the last one tried, taken by {holder}");
+                }
+            }
+        }
+        Err(Failure::new(
+            Stage::User,
+            format!("user {}", spec.user()),
+            format!("no number in {} is free: {obstacle}", self.range),
+        ))
+    }
+
+    /// Everything under a lease: directories, sandbox, name.
+    fn equip(&self, spec: &Spec, claim: &Claim) -> Result<Prepared, Failure> {
+        let identity = identity(spec, claim)?;
+        let alone = self
+            .directories
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let observed = observe::look(spec)?;
+        let plan = plan::plan(spec, &identity, &observed)?;
+        let views = self.workshop.prepare_host(&plan.host)?;
+        drop(alone);
+        let namespace = self.workshop.build_namespace(plan.namespace, views)?;
+        if identity.dynamic {
+            lease::publish(&identity.user, identity.uid.get())?;
+        }
+        Ok(Prepared {
+            environment: plan::environment(spec, &identity, &observed),
+            working_directory: spec.working_directory().cloned(),
+            identity,
+            namespace,
+        })
+    }
+
+    /// A holder of a lease has ended. When it was the last one, everything is taken back before
+    /// this returns, and if that is not possible the number is put in quarantine.
+    pub fn holder_ended(&self, uid: Uid, holder: &HolderRecord) {
+        let Some(lease) = self.table().let_go(uid, holder) else {
+            return;
+        };
+        self.take_back(lease);
+    }
+
+    /// Takes back what a lease had, which has no holders any more.
+    fn take_back(&self, mut lease: Lease) {
+        log_failure(lease::save(&lease));
+        let released = release(&lease, &self.ipc).and_then(|()| lease::remove(lease.uid));
+        let mut table = self.table();
+        match released {
+            Ok(()) => table.forget(lease.uid),
+            Err(failure) => {
+                tracing::error!(uid = lease.uid, name = lease.name, %failure, "quarantined");
+                lease.state = State::Quarantined;
+                lease.reason = Some(failure.to_string());
+                log_failure(lease::withdraw(&lease.name, lease.uid));
+                log_failure(lease::save(&lease));
+                table.enter(lease);
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// How many leases there are, those in quarantine not counted: as long as it is not 0, the
+    /// daemon has something to watch.
+    pub fn live(&self) -> usize {
+        self.table().live()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
+        self.changed
+            .wait(table)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_lease(&self, spec: &Spec, claim: &Claim, holder: &HolderRecord) -> Lease {
+        let mut lease = Lease {
+            name: spec.user().to_string(),
+            uid: claim.uid.get(),
+            gid: claim.gid,
+            dynamic: claim.dynamic,
+            services: vec![spec.service().to_string()],
+            state: State::Running,
+            reason: None,
+            since: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |age| age.as_secs()),
+            boot_id: self.boot_id.clone(),
+            holders: vec![holder.clone()],
+            directories: Vec::new(),
+        };
+        for directory in spec.directories() {
+            lease.add_directory(directory);
+        }
+        lease
+    }
+}
+
+fn identity(spec: &Spec, claim: &Claim) -> Result<Identity, Failure> {
+    Ok(Identity {
+        user: spec.user().to_string(),
+        uid: claim.uid,
+        gid: claim.gid,
+        dynamic: claim.dynamic,
+        home: claim.home.clone(),
+        invocation: hex_id().or_fail(Stage::User, "the invocation ID")?,
+    })
+}
+
+/// For what goes on all the same: the lease in memory is right, and its file says less than that.
+fn log_failure(result: Result<(), Failure>) {
+    if let Err(failure) = result {
+        tracing::error!(%failure);
+    }
+}

@@ -1,0 +1,172 @@
+//! The table itself: every change of it is one short function under one lock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::Claim;
+use crate::failure::Failure;
+use crate::lease::{self, HolderRecord, Lease, State};
+use crate::names::UserName;
+use crate::spec::Spec;
+use crate::uid::Uid;
+
+/// What the table says of a name.
+pub(super) enum Standing {
+    /// There is no lease of that name.
+    Unknown,
+    /// There will be one, or there still is one that is ending.
+    Busy,
+    /// There is one.
+    Live(Claim),
+}
+
+/// All leases, and what is being looked at by a request that has none yet.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    leases: BTreeMap<u32, Lease>,
+    /// Names for which a number is being chosen.
+    pending: BTreeSet<String>,
+    /// Numbers that are being looked at, with the name for which.
+    reserved: HashMap<u32, String>,
+}
+
+impl Table {
+    pub(super) fn standing(&self, user: &UserName) -> Standing {
+        if self.pending.contains(user.as_str()) {
+            return Standing::Busy;
+        }
+        // A name in quarantine gets another number.
+        let lease = self
+            .leases
+            .values()
+            .find(|lease| lease.name == user.as_str() && lease.state != State::Quarantined);
+        match lease.and_then(|lease| Some((lease, Uid::new(lease.uid)?))) {
+            None => Standing::Unknown,
+            Some((lease, _)) if lease.state == State::Ending => Standing::Busy,
+            Some((lease, uid)) => Standing::Live(Claim {
+                uid,
+                gid: lease.gid,
+                dynamic: lease.dynamic,
+                home: None,
+            }),
+        }
+    }
+
+    /// Tells whether a number is leased, in whatever state.
+    pub(super) fn has(&self, uid: Uid) -> bool {
+        self.leases.contains_key(&uid.get())
+    }
+
+    /// Keeps others from a number while it is looked at for `user`; false if somebody else does.
+    pub(super) fn reserve(&mut self, uid: Uid, user: &UserName) -> bool {
+        if self.has(uid) || self.reserved.contains_key(&uid.get()) {
+            return false;
+        }
+        self.reserved.insert(uid.get(), user.to_string());
+        true
+    }
+
+    /// A number is being chosen for `user`.
+    pub(super) fn begin(&mut self, user: &UserName) {
+        self.pending.insert(user.to_string());
+    }
+
+    /// The choice for `user` is made, or has failed.
+    pub(super) fn finish(&mut self, user: &UserName) {
+        self.pending.remove(user.as_str());
+        self.reserved.retain(|_, name| name != user.as_str());
+    }
+
+    /// Adds a holder to a lease.
+    pub(super) fn share(
+        &mut self,
+        claim: &Claim,
+        spec: &Spec,
+        holder: &HolderRecord,
+    ) -> Result<(), Failure> {
+        self.refuse_shared_directories(spec)?;
+        let Some(lease) = self.leases.get_mut(&claim.uid.get()) else {
+            return Ok(());
+        };
+        let mut shared = lease.clone();
+        for directory in spec.directories() {
+            shared.add_directory(directory);
+        }
+        if !shared.holders.contains(holder) {
+            shared.holders.push(holder.clone());
+        }
+        let service = spec.service().to_string();
+        if !shared.services.contains(&service) {
+            shared.services.push(service);
+        }
+        lease::save(&shared)?;
+        *lease = shared;
+        Ok(())
+    }
+
+    /// Two users in one directory would each see it as its own, and neither would know.
+    pub(super) fn refuse_shared_directories(&self, spec: &Spec) -> Result<(), Failure> {
+        let others = self.leases.values().filter(|lease| {
+            lease.name != spec.user().as_str() && lease.state != State::Quarantined
+        });
+        for lease in others {
+            for theirs in lease.exec_directories() {
+                let clash = spec
+                    .directories()
+                    .iter()
+                    .find(|ours| ours.is_within(&theirs) || theirs.is_within(ours));
+                if let Some(ours) = clash {
+                    return Err(Failure::new(
+                        ours.kind().stage(),
+                        ours.public(),
+                        format!(
+                            "is in use by {} (user {}, {theirs})",
+                            lease.services.join(", "),
+                            lease.name
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a lease into the table.
+    pub(super) fn enter(&mut self, lease: Lease) {
+        self.leases.insert(lease.uid, lease);
+    }
+
+    /// Takes a holder from a lease. When it was the last one, the lease is ending now, and is given
+    /// to the caller, who must see it to its end.
+    pub(super) fn let_go(&mut self, uid: Uid, holder: &HolderRecord) -> Option<Lease> {
+        let lease = self.leases.get_mut(&uid.get())?;
+        let before = lease.holders.len();
+        lease.holders.retain(|other| other != holder);
+        if lease.state != State::Running || lease.holders.len() == before {
+            return None;
+        }
+        if !lease.holders.is_empty() {
+            super::log_failure(lease::save(lease));
+            return None;
+        }
+        lease.state = State::Ending;
+        Some(lease.clone())
+    }
+
+    /// A lease has ended.
+    pub(super) fn forget(&mut self, uid: u32) {
+        self.leases.remove(&uid);
+    }
+
+    /// How many leases are not in quarantine, and requests for one.
+    pub(super) fn live(&self) -> usize {
+        let live = self.leases.values();
+        live.filter(|lease| lease.state != State::Quarantined)
+            .count()
+            .saturating_add(self.pending.len())
+    }
+
+    /// All leases.
+    pub(super) fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.leases.values()
+    }
+}

@@ -1,0 +1,219 @@
+//! Looking at the host, for the facts that a plan depends on.
+
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::failure::{Failure, OrFail, Stage};
+use crate::observed::{Entry, Observed};
+use crate::place;
+use crate::plan::questions;
+use crate::spec::Spec;
+use crate::sys::SysResult;
+use crate::sys::fs::{Status, is_empty, link_target, open_beneath, pin_beneath, status};
+
+/// File systems in which services use what the kernel offers: their mounts keep what they allow.
+const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// Where systemd keeps the credentials of all services (systemd.exec(5), "LoadCredential=").
+const SECRETS: [&str; 1] = ["/run/credentials"];
+
+/// Looks at everything that the plan for `spec` may depend on.
+///
+/// # Errors
+/// Of [`Stage::Namespace`] or of the kind of directory that could not be looked at.
+pub fn look(spec: &Spec) -> Result<Observed, Failure> {
+    let mut observed = Observed {
+        writable_mounts: writable_mounts()?,
+        temporary: temporary(),
+        secrets: SECRETS
+            .into_iter()
+            .filter(|path| is_directory(path))
+            .map(String::from)
+            .collect(),
+        names_known: names_known(),
+        split_usr: is_directory("/bin"),
+        ..Observed::default()
+    };
+    for path in questions(spec) {
+        let stage = spec
+            .directories()
+            .iter()
+            .find(|directory| path.starts_with(directory.kind().base()))
+            .map_or(Stage::Namespace, |directory| directory.kind().stage());
+        let found = entry(&path).or_fail(stage, &path)?;
+        observed.entries.insert(path, found);
+    }
+    Ok(observed)
+}
+
+/// The owners of the directories that `spec` asks for, where they exist.
+///
+/// # Errors
+/// As [`look`].
+pub fn owners(spec: &Spec) -> Result<Vec<u32>, Failure> {
+    let mut owners = Vec::new();
+    for directory in spec.directories() {
+        let path = directory.real();
+        let found = entry(&path).or_fail(directory.kind().stage(), &path)?;
+        if let Entry::Directory { uid, .. } = found {
+            owners.push(uid);
+        }
+    }
+    Ok(owners)
+}
+
+/// What is at a path, without following a link below its base.
+fn entry(path: &str) -> SysResult<Entry> {
+    let pinned = place::find(path).and_then(|place| {
+        let pinned = pin_beneath(&place.parent, &place.name)?;
+        Ok((place, pinned))
+    });
+    let (place, pinned) = match pinned {
+        Ok(found) => found,
+        Err(error) if error.errno == Errno::NOENT => return Ok(Entry::Nothing),
+        Err(error) if matches!(error.errno, Errno::LOOP | Errno::NOTDIR) => {
+            return Ok(Entry::Other);
+        }
+        Err(error) => return Err(error),
+    };
+    let Status {
+        uid,
+        gid,
+        mode,
+        kind,
+    } = status(&pinned)?;
+    Ok(match kind {
+        FileType::Directory => Entry::Directory {
+            uid,
+            gid,
+            mode,
+            empty: is_empty(open_beneath(&place.parent, &place.name)?)?,
+        },
+        FileType::Symlink => Entry::Link(link_target(&pinned)?),
+        _ => Entry::Other,
+    })
+}
+
+fn is_directory(path: &str) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+/// Those of the public temporary directories that exist; where one is a link to the other, or to
+/// a place elsewhere, it is left alone: the place it points to is read-only then.
+fn temporary() -> Vec<String> {
+    ["/tmp", "/var/tmp"]
+        .into_iter()
+        .filter(|path| is_directory(path))
+        .map(String::from)
+        .collect()
+}
+
+/// The mounts of the kernel's trees that can be written to, topmost ones only.
+fn writable_mounts() -> Result<Vec<PathBuf>, Failure> {
+    let table = fs::read("/proc/thread-self/mountinfo")
+        .or_fail(Stage::Namespace, "/proc/thread-self/mountinfo")?;
+    Ok(parse_writable_mounts(&table))
+}
+
+/// Reads a mountinfo (proc_pid_mountinfo(5)). Of several mounts at one path the last counts: it
+/// lies on top.
+fn parse_writable_mounts(table: &[u8]) -> Vec<PathBuf> {
+    let mut mounts: Vec<(PathBuf, bool)> = Vec::new();
+    for line in table.split(|byte| *byte == b'\n') {
+        let mut fields = line.split(|byte| *byte == b' ').skip(4);
+        let (Some(path), Some(options)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let path = unescape(path);
+        if !KERNEL_TREES.iter().any(|tree| path.starts_with(tree)) {
+            continue;
+        }
+        let writable = options
+            .split(|byte| *byte == b',')
+            .any(|word| word == b"rw");
+        mounts.retain(|(other, _)| *other != path);
+        mounts.push((path, writable));
+    }
+    mounts
+        .into_iter()
+        .filter_map(|(path, writable)| writable.then_some(path))
+        .collect()
+}
+
+/// Undoes the octal escapes of mountinfo: `\040` is a blank.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, tail)) = rest.split_first() {
+        let escaped = (*first == b'\\')
+            .then(|| tail.split_at_checked(3))
+            .flatten();
+        let number = escaped.and_then(|(digits, after)| {
+            let digits = str::from_utf8(digits).ok()?;
+            Some((u8::from_str_radix(digits, 8).ok()?, after))
+        });
+        let (byte, after) = number.unwrap_or((*first, tail));
+        bytes.push(byte);
+        rest = after;
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+/// Whether the host's look-ups ask our module for users and for groups.
+fn names_known() -> bool {
+    fs::read_to_string("/etc/nsswitch.conf").is_ok_and(|text| {
+        ["passwd", "group"]
+            .iter()
+            .all(|database| names_module(&text, database))
+    })
+}
+
+/// Whether the line of a database in an nsswitch.conf(5) names the module.
+fn names_module(text: &str, database: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.split('#').next().unwrap_or_default();
+        line.split_once(':').is_some_and(|(name, sources)| {
+            name.trim() == database && sources.split_whitespace().any(|word| word == "dynuser")
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writable_mounts_are_those_of_the_kernel_s_trees_on_top() {
+        let table = b"1 0 8:1 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
+            2 1 0:5 / /proc rw,nosuid - proc proc rw\n\
+            3 2 0:5 /sys /proc/sys ro,nosuid - proc proc rw\n\
+            4 1 0:6 / /dev rw - devtmpfs dev rw\n\
+            5 4 0:7 / /dev/with\\040blank rw - tmpfs t rw\n\
+            6 4 0:8 / /dev/shm rw - tmpfs t rw\n\
+            7 4 0:9 / /dev/shm ro - tmpfs t rw\n\
+            8 1 0:9 / /device rw - tmpfs t rw\n\
+            broken\n";
+        assert_eq!(
+            parse_writable_mounts(table),
+            ["/proc", "/dev", "/dev/with blank"].map(PathBuf::from)
+        );
+    }
+
+    #[test]
+    fn the_module_counts_only_where_it_is_asked() {
+        for (text, known) in [
+            ("passwd: files dynuser\n", true),
+            ("passwd:\tfiles dynuser systemd # no\n", true),
+            ("passwd: files # dynuser\n", false),
+            ("passwd: files dynusers\n", false),
+            ("group: dynuser\n", false),
+            ("", false),
+        ] {
+            assert_eq!(names_module(text, "passwd"), known, "{text}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What the host looks like, as far as a plan depends on it. Facts only: `plan` decides.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing.
+    Nothing,
+    /// A directory.
+    Directory {
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// Its permission bits, 07777 at most.
+        mode: u32,
+        /// Whether nothing is in it.
+        empty: bool,
+    },
+    /// A symbolic link, with its target. It is not followed.
+    Link(String),
+    /// Anything else, or something that cannot be reached without following a link.
+    Other,
+}
+
+/// The facts that a plan is made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// What is at the paths that the plan asks about ([`crate::plan::questions`]).
+    pub entries: BTreeMap<String, Entry>,
+    /// The mounts at and below `/dev`, `/proc` and `/sys` that are writable on the host: they stay
+    /// so. A container's read-only `/proc/sys` is not among them.
+    pub writable_mounts: Vec<PathBuf>,
+    /// Those of `/tmp` and `/var/tmp` that are directories of their own.
+    pub temporary: Vec<String>,
+    /// Directories with other services' secrets that exist on this host.
+    pub secrets: Vec<String>,
+    /// Whether the host's own look-ups know our names (nsswitch.conf names the module).
+    pub names_known: bool,
+    /// Whether `/bin` and `/sbin` are directories of their own, not links into `/usr`.
+    pub split_usr: bool,
+}
+
+impl Observed {
+    /// What is at `path`: [`Entry::Other`], which every rule refuses, if nobody looked.
+    pub fn entry(&self, path: &str) -> &Entry {
+        self.entries.get(path).unwrap_or(&Entry::Other)
+    }
+}

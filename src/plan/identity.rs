@@ -1,0 +1,147 @@
+//! What the process becomes: its numbers, its privileges, its environment.
+
+use std::fmt;
+
+use super::Owner;
+use crate::exec_directory::{ExecDirectory, Kind};
+use crate::observed::Observed;
+use crate::spec::Spec;
+use crate::uid::Uid;
+
+/// Who the service is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user's name.
+    pub user: String,
+    /// Its number.
+    pub uid: Uid,
+    /// Its group's number: the same for a dynamic user.
+    pub gid: u32,
+    /// Whether the user exists only for this lease.
+    pub dynamic: bool,
+    /// The home directory of a user who exists anyway.
+    pub home: Option<String>,
+    /// 128 random bits in hexadecimal that stand for this activation.
+    pub invocation: String,
+}
+
+impl Identity {
+    /// The owner that its files have.
+    pub fn owner(&self) -> Owner {
+        Owner {
+            uid: self.uid.get(),
+            gid: self.gid,
+        }
+    }
+}
+
+/// One thing that the launcher does to itself, in this order, before it becomes the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Adoption {
+    /// Enter the mount namespace.
+    EnterNamespace,
+    /// File mode creation mask 0022.
+    ResetUmask,
+    /// A new, empty session keyring: the caller's would give the service the caller's keys.
+    NewSessionKeyring,
+    /// Empty the bounding, ambient and inheritable sets: nothing can be regained by any exec.
+    DropCapabilities,
+    /// The supplementary groups: this one alone.
+    SetGroups(u32),
+    /// Real, effective and saved group ID.
+    SetGid(u32),
+    /// Real, effective and saved user ID, which empties the remaining capability sets.
+    SetUid(u32),
+    /// Never gain privileges by executing something.
+    NoNewPrivileges,
+    /// Forbid set-ID files, and typing into the caller's terminal.
+    FilterSetId,
+}
+
+/// What the launcher does to itself. A `privileged` command (prefix `!`) stays root with its
+/// capabilities, inside the sandbox, and has the user's group as its only supplementary one.
+pub fn adoption(uid: u32, gid: u32, privileged: bool) -> Vec<Adoption> {
+    let mut steps = vec![
+        Adoption::EnterNamespace,
+        Adoption::ResetUmask,
+        // While still root, so that it is not the UID's to leave behind.
+        Adoption::NewSessionKeyring,
+    ];
+    if privileged {
+        steps.push(Adoption::SetGroups(gid));
+    } else {
+        // The bounding set first: it takes a capability to shrink it.
+        steps.push(Adoption::DropCapabilities);
+        steps.push(Adoption::SetGroups(gid));
+        steps.push(Adoption::SetGid(gid));
+        steps.push(Adoption::SetUid(uid));
+    }
+    steps.push(Adoption::NoNewPrivileges);
+    steps.push(Adoption::FilterSetId);
+    steps
+}
+
+impl fmt::Display for Adoption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EnterNamespace => write!(f, "enter-namespace"),
+            Self::ResetUmask => write!(f, "set-umask 0022"),
+            Self::NewSessionKeyring => write!(f, "new-session-keyring"),
+            Self::DropCapabilities => write!(f, "drop-capabilities all"),
+            Self::SetGroups(gid) => write!(f, "set-groups {gid}"),
+            Self::SetGid(gid) => write!(f, "set-gid {gid}"),
+            Self::SetUid(uid) => write!(f, "set-uid {uid}"),
+            Self::NoNewPrivileges => write!(f, "no-new-privileges"),
+            Self::FilterSetId => write!(f, "filter-system-calls set-id"),
+        }
+    }
+}
+
+/// The environment of the service: nothing of the caller's, as in systemd.exec(5), but with HOME
+/// always set (systemd #9652).
+pub fn environment(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec<(String, String)> {
+    let path = if observed.split_usr {
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    } else {
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"
+    };
+    let mut variables: Vec<(String, String)> = [
+        ("PATH", path),
+        ("LANG", "C.UTF-8"),
+        ("USER", &identity.user),
+        ("LOGNAME", &identity.user),
+        ("INVOCATION_ID", &identity.invocation),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
+    .into();
+    variables.push(("HOME".into(), home(spec, identity)));
+    for kind in Kind::ALL {
+        let paths: Vec<String> = of_kind(spec, kind).map(ExecDirectory::public).collect();
+        if !paths.is_empty() {
+            variables.push((kind.variable().into(), paths.join(":")));
+        }
+    }
+    // What was asked for comes last and wins.
+    for (name, value) in spec.environment() {
+        variables.retain(|(other, _)| other != name);
+        variables.push((name.clone(), value.clone()));
+    }
+    variables
+}
+
+/// The first state directory, or the first runtime directory, or the home of a user who exists
+/// anyway; `/` otherwise.
+fn home(spec: &Spec, identity: &Identity) -> String {
+    [Kind::State, Kind::Runtime]
+        .into_iter()
+        .find_map(|kind| of_kind(spec, kind).next())
+        .map(ExecDirectory::public)
+        .or_else(|| identity.home.clone())
+        .unwrap_or_else(|| "/".into())
+}
+
+fn of_kind(spec: &Spec, kind: Kind) -> impl Iterator<Item = &ExecDirectory> {
+    spec.directories()
+        .iter()
+        .filter(move |directory| directory.kind() == kind)
+}

@@ -1,0 +1,89 @@
+//! The words that the daemon and its clients use on the bus.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use zbus::{OwnedFd, OwnedVariant, Type};
+
+use crate::failure::{Failure, Stage};
+
+/// The object.
+pub const PATH: &str = "/org/dynuser1";
+
+/// Its interface.
+pub const INTERFACE: &str = "org.dynuser1.Manager";
+
+/// What stands before the word of a [`Stage`] in the name of an error.
+pub const ERRORS: &str = "org.dynuser1.Error.";
+
+/// The properties of a service by name; the value is one string, or an array of strings that are
+/// assigned one after the other.
+pub type Properties = HashMap<String, OwnedVariant>;
+
+/// The arguments of `Prepare`.
+#[derive(Debug, Serialize, Deserialize, Type)]
+pub struct PrepareCall {
+    /// The name of the service.
+    pub service: String,
+    /// Its properties.
+    pub properties: Properties,
+    /// Whether the daemon's view of the file system is right even if the caller has another one.
+    pub daemon_view: bool,
+}
+
+/// What `Prepare` answers.
+#[derive(Debug, Serialize, Deserialize, Type)]
+pub struct PrepareReply {
+    /// The user's number.
+    pub uid: u32,
+    /// Its group's number.
+    pub gid: u32,
+    /// Its name.
+    pub user: String,
+    /// The mount namespace, for setns(2).
+    pub namespace: OwnedFd,
+    /// The environment, as names and values.
+    pub environment: Vec<(String, String)>,
+    /// The working directory; `/` if none was asked for.
+    pub working_directory: String,
+    /// Whether `/` will do where that directory is missing.
+    pub working_directory_may_be_missing: bool,
+}
+
+/// The assignments of a request, in an order that keeps each property's own.
+///
+/// # Errors
+/// Of [`Stage::Request`], for a value that is neither a string nor an array of strings.
+pub fn assignments(properties: Properties) -> Result<Vec<(String, String)>, Failure> {
+    let mut assignments = Vec::new();
+    for (name, value) in properties {
+        let values = match String::try_from(value.try_clone().map_err(|error| bad(&name, error))?) {
+            Ok(one) => vec![one],
+            Err(_) => Vec::<String>::try_from(value).map_err(|error| bad(&name, error))?,
+        };
+        assignments.extend(values.into_iter().map(|value| (name.clone(), value)));
+    }
+    Ok(assignments)
+}
+
+fn bad(name: &str, error: zbus::Error) -> Failure {
+    let why = format!("is neither a string nor an array of strings ({error})");
+    Failure::new(Stage::Request, format!("{name}="), why)
+}
+
+/// The reverse of [`assignments`].
+pub fn properties(assignments: &[(String, String)]) -> Properties {
+    let mut values: HashMap<String, Vec<String>> = HashMap::new();
+    for (name, value) in assignments {
+        values.entry(name.clone()).or_default().push(value.clone());
+    }
+    values
+        .into_iter()
+        .filter_map(|(name, values)| {
+            Some((
+                name,
+                OwnedVariant::try_from(zbus::Variant::from(values)).ok()?,
+            ))
+        })
+        .collect()
+}

@@ -1,0 +1,187 @@
+//! What people see: failures, tables, the log. The only place that prints.
+
+use std::io::{IsTerminal, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use tracing::level_filters::LevelFilter;
+
+use crate::failure::{Failure, OrFail, Stage};
+use crate::lease::{Found, Lease};
+
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Log {
+    /// Standard error of a daemon in the foreground: everything that happens.
+    Stderr,
+    /// The file of a daemon in the background: only what somebody should look at.
+    File,
+    /// Standard error of a command that was asked to tell every step.
+    Steps,
+}
+
+/// Starts the log. Both kinds write to standard error; a daemon in the background replaces it.
+pub fn start_logging(log: Log) {
+    let level = match log {
+        Log::Stderr => LevelFilter::INFO,
+        Log::File => LevelFilter::WARN,
+        Log::Steps => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(level)
+        .with_target(false)
+        .init();
+}
+
+/// Tells a failure, once.
+pub fn failure(failure: &Failure) {
+    say(&format!("dynuser: {failure}"));
+}
+
+/// Tells something on standard error. There is nobody to tell when that is closed.
+pub fn say(line: &str) {
+    if let Err(error) = writeln!(std::io::stderr(), "{line}") {
+        tracing::debug!(%error, line);
+    }
+}
+
+/// Writes to standard output.
+///
+/// # Errors
+/// Of [`Stage::Request`]: a full disk, a closed pipe.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .or_fail(Stage::Request, "standard output")
+}
+
+/// The leases as a table for people.
+pub fn table(found: &[Found]) -> String {
+    let mut rows = vec![["NAME", "UID", "STATE", "PID", "FOR", "SERVICE"].map(String::from)];
+    for found in found {
+        rows.push(match &found.lease {
+            Ok(lease) => [
+                lease.name.clone(),
+                lease.uid.to_string(),
+                lease.state.word().into(),
+                first_pid(lease).map_or_else(|| "-".into(), |pid| pid.to_string()),
+                age(lease.since),
+                lease
+                    .reason
+                    .clone()
+                    .unwrap_or_else(|| lease.services.join(" ")),
+            ],
+            Err(why) => [
+                "-".into(),
+                found.uid.to_string(),
+                "damaged".into(),
+                "-".into(),
+                "-".into(),
+                why.clone(),
+            ],
+        });
+    }
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        text.push_str(line.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// The leases as JSON.
+pub fn json(found: &[Found]) -> String {
+    let list: Vec<serde_json::Value> = found.iter().map(json_of).collect();
+    let mut text = serde_json::Value::Array(list).to_string();
+    text.push('\n');
+    text
+}
+
+fn json_of(found: &Found) -> serde_json::Value {
+    match &found.lease {
+        Ok(lease) => json!({
+            "name": lease.name,
+            "uid": lease.uid,
+            "gid": lease.gid,
+            "state": lease.state,
+            "pid": first_pid(lease),
+            "pids": lease.holders.iter().map(|holder| holder.pid).collect::<Vec<_>>(),
+            "dynamic": lease.dynamic,
+            "services": lease.services,
+            "since": lease.since,
+            "directories": directories(lease),
+            "reason": lease.reason,
+        }),
+        Err(why) => json!({
+            "name": null, "uid": found.uid, "state": "damaged", "pid": null, "reason": why,
+        }),
+    }
+}
+
+/// One lease, a line for each thing worth knowing.
+pub fn details(lease: &Lease) -> String {
+    let kind = if lease.dynamic {
+        "dynamic"
+    } else {
+        "the host's own"
+    };
+    let pids: Vec<String> = lease
+        .holders
+        .iter()
+        .map(|holder| holder.pid.to_string())
+        .collect();
+    let mut lines = vec![
+        ("Name", lease.name.clone()),
+        ("UID", lease.uid.to_string()),
+        ("GID", lease.gid.to_string()),
+        ("User", kind.into()),
+        ("State", lease.state.word().into()),
+        ("Held by", pids.join(" ")),
+        ("For", age(lease.since)),
+        ("Services", lease.services.join(" ")),
+        ("Directories", directories(lease).join(" ")),
+    ];
+    if let Some(reason) = &lease.reason {
+        lines.push(("Reason", reason.clone()));
+    }
+    lines
+        .iter()
+        .map(|(name, value)| format!("{name:>11}: {value}\n"))
+        .collect()
+}
+
+fn directories(lease: &Lease) -> Vec<String> {
+    lease
+        .exec_directories()
+        .iter()
+        .map(|directory| directory.public())
+        .collect()
+}
+
+fn first_pid(lease: &Lease) -> Option<u32> {
+    lease.holders.first().map(|holder| holder.pid)
+}
+
+/// How long ago a moment was, in the largest unit that fits.
+fn age(since: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = now.map_or(0, |now| now.as_secs()).saturating_sub(since);
+    for (unit, length) in [("d", 86400), ("h", 3600), ("min", 60)] {
+        if seconds >= length {
+            return format!("{} {unit}", seconds.checked_div(length).unwrap_or(0));
+        }
+    }
+    format!("{seconds} s")
+}

@@ -1,0 +1,269 @@
+//! Files and directories, by descriptor.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, Uid,
+};
+use rustix::io::Errno;
+
+use super::{During, SysError, SysResult};
+
+/// Symbolic links that are followed on the way to one directory, as many as the kernel follows.
+const MOST_LINKS: u32 = 40;
+
+/// What a directory may be opened for without ever following a link or leaving its parent.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
+
+/// Owner, group and mode of what a descriptor stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// What kind of thing it is.
+    pub kind: FileType,
+}
+
+impl From<Stat> for Status {
+    fn from(stat: Stat) -> Self {
+        Self {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            mode: stat.st_mode & 0o7777,
+            kind: FileType::from_raw_mode(stat.st_mode),
+        }
+    }
+}
+
+/// Owner, group, mode and kind of `fd` (fstat(2)).
+///
+/// # Errors
+/// Those of the call.
+pub fn status(fd: impl AsFd) -> SysResult<Status> {
+    rustix::fs::fstat(fd).map(Status::from).during("fstat", "")
+}
+
+/// Opens a directory on whose path only root had a say, as `O_PATH`.
+///
+/// A symbolic link on the way is followed if it belongs to root and stands in a directory that
+/// only root can change, so that state can be kept on another disk; any other link is refused
+/// with `ELOOP`. `path` must be absolute.
+///
+/// # Errors
+/// Those of openat2(2); the subject is the path up to where it failed.
+pub fn open_trusted(path: &str) -> SysResult<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve) {
+        Err(Errno::LOOP) => walk_trusted(path),
+        opened => opened.during("openat2", path),
+    }
+}
+
+/// The slow way of [`open_trusted`], part by part.
+fn walk_trusted(path: &str) -> SysResult<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |dir: BorrowedFd<'_>, part: &str| {
+        rustix::fs::openat(dir, part, flags, Mode::empty()).during("openat", path)
+    };
+    let refused = || SysError {
+        call: "open",
+        subject: format!("{path}, on a way that not only root can change"),
+        errno: Errno::LOOP,
+    };
+    let root = || rustix::fs::open("/", flags, Mode::empty()).during("open", "/");
+    let mut above = Vec::new();
+    let mut here = root()?;
+    let mut parts: VecDeque<String> = path.split('/').map(String::from).collect();
+    let mut links = 0;
+    while let Some(part) = parts.pop_front() {
+        match part.as_str() {
+            "" | "." => continue,
+            ".." => {
+                here = match above.pop() {
+                    Some(parent) => parent,
+                    None => root()?,
+                };
+                continue;
+            }
+            _ => {}
+        }
+        let next = open(here.as_fd(), &part)?;
+        let found = status(&next)?;
+        if found.kind != FileType::Symlink {
+            above.push(std::mem::replace(&mut here, next));
+            continue;
+        }
+        let parent = status(&here)?;
+        let ours = found.uid == 0 && parent.uid == 0 && parent.mode & 0o022 == 0;
+        links = u32::saturating_add(links, 1);
+        if !ours || links > MOST_LINKS {
+            return Err(refused());
+        }
+        let target = rustix::fs::readlinkat(&next, "", Vec::new()).during("readlinkat", path)?;
+        let target = target.into_string().map_err(|_| refused())?;
+        if target.starts_with('/') {
+            above.clear();
+            here = root()?;
+        }
+        for part in target.rsplit('/') {
+            parts.push_front(part.into());
+        }
+    }
+    match status(&here)?.kind {
+        FileType::Directory => Ok(here),
+        _ => Err(Errno::NOTDIR).during("open", path),
+    }
+}
+
+/// Opens a directory below `dir` for reading: no link is followed, nothing outside is reached.
+///
+/// # Errors
+/// Those of openat2(2); `ELOOP` or `ENOTDIR` where a link is on the way.
+pub fn open_beneath(dir: impl AsFd, path: &str) -> SysResult<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let path = if path.is_empty() { "." } else { path };
+    rustix::fs::openat2(dir, path, flags, Mode::empty(), BENEATH).during("openat2", path)
+}
+
+/// Opens whatever is at `path` below `dir` as `O_PATH`, a link as the link itself.
+///
+/// # Errors
+/// Those of openat2(2); `ELOOP` or `ENOTDIR` where a link is on the way there.
+pub fn pin_beneath(dir: impl AsFd, path: &str) -> SysResult<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(dir, path, flags, Mode::empty(), BENEATH).during("openat2", path)
+}
+
+/// The target of the symbolic link that `fd` (`O_PATH`) stands for.
+///
+/// # Errors
+/// Those of readlinkat(2); `EILSEQ` for a target that is not UTF-8.
+pub fn link_target(fd: impl AsFd) -> SysResult<String> {
+    rustix::fs::readlinkat(fd, "", Vec::new())
+        .and_then(|target| target.into_string().map_err(|_| Errno::ILSEQ))
+        .during("readlinkat", "")
+}
+
+/// Tells whether the directory `fd`, open for reading, is empty.
+///
+/// # Errors
+/// Those of getdents64(2).
+pub fn is_empty(fd: impl AsFd) -> SysResult<bool> {
+    Ok(names(fd)?.is_empty())
+}
+
+/// The names in the directory `fd`, open for reading.
+///
+/// # Errors
+/// Those of getdents64(2).
+pub fn names(fd: impl AsFd) -> SysResult<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(fd).during("getdents64", "")? {
+        let entry = entry.during("getdents64", "")?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    Ok(names)
+}
+
+/// Makes the directory `name` in `dir` and opens it. It belongs to root and nobody else may enter
+/// it yet: the caller gives it its owner, then its mode.
+///
+/// # Errors
+/// Those of mkdirat(2), `EEXIST` among them, and of openat2(2).
+pub fn make_directory(dir: impl AsFd, name: &str) -> SysResult<OwnedFd> {
+    rustix::fs::mkdirat(&dir, name, Mode::RWXU).during("mkdirat", name)?;
+    open_beneath(dir, name)
+}
+
+/// Sets owner and group (fchown(2)).
+///
+/// # Errors
+/// Those of the call.
+pub fn set_owner(fd: impl AsFd, uid: u32, gid: u32) -> SysResult<()> {
+    let subject = format!("{uid}:{gid}");
+    rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        .during("fchown", subject)
+}
+
+/// Sets the permission bits (fchmod(2)).
+///
+/// # Errors
+/// Those of the call.
+pub fn set_mode(fd: impl AsFd, mode: u32) -> SysResult<()> {
+    let raw: RawMode = mode;
+    rustix::fs::fchmod(fd, Mode::from_raw_mode(raw)).during("fchmod", format!("{mode:04o}"))
+}
+
+/// Makes the symbolic link `name` in `dir`.
+///
+/// # Errors
+/// Those of symlinkat(2).
+pub fn make_link(dir: impl AsFd, name: &str, target: &str) -> SysResult<()> {
+    rustix::fs::symlinkat(target, dir, name).during("symlinkat", name)
+}
+
+/// Removes the file or link `name` in `dir`; that nothing is there is fine.
+///
+/// # Errors
+/// Those of unlinkat(2) but `ENOENT`.
+pub fn remove_file(dir: impl AsFd, name: &str) -> SysResult<()> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        done => done.during("unlinkat", name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_of_others_are_not_followed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_string();
+        std::fs::create_dir(path("real")).expect("mkdir");
+        symlink("real", path("link")).expect("symlink");
+        assert!(open_trusted(&path("real")).is_ok());
+        // tempfile's directories are 0700, so only their owner can change them; whether the link
+        // is followed depends on whether that owner is root.
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(open_trusted(&path("link")).is_ok(), root);
+        if root {
+            std::os::unix::fs::lchown(path("link"), Some(1000), None).expect("lchown");
+            assert_eq!(
+                open_trusted(&path("link")).map_err(|e| e.errno).map(drop),
+                Err(Errno::LOOP)
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_outside_and_no_link_is_reached_from_beneath() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let top = open_trusted(dir.path().to_str().expect("UTF-8")).expect("open");
+        std::fs::create_dir_all(dir.path().join("a/b")).expect("mkdir");
+        symlink("a", dir.path().join("link")).expect("symlink");
+        assert!(open_beneath(&top, "a/b").is_ok());
+        for bad in ["link", "link/b", "..", "/etc", "a/../.."] {
+            assert!(open_beneath(&top, bad).is_err(), "{bad}");
+        }
+        assert!(
+            pin_beneath(&top, "link").is_ok(),
+            "the link itself is there"
+        );
+        assert!(pin_beneath(&top, "link/b").is_err());
+    }
+}

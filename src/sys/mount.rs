@@ -1,0 +1,166 @@
+//! Mounts and mount namespaces, with the system calls of Linux 5.12 and later.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+use rustix::thread::UnshareFlags;
+
+use super::{During, SysResult, last_error};
+
+/// What mount_setattr(2) changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change<'a> {
+    /// Attributes to set: `MOUNT_ATTR_…`.
+    pub set: u64,
+    /// Attributes to clear.
+    pub clear: u64,
+    /// Whether mounts of the host go on arriving here while ours no longer leave (`MS_SLAVE`).
+    pub slave: bool,
+    /// The user namespace whose mapping the mount gets.
+    pub idmap: Option<BorrowedFd<'a>>,
+    /// Whether all mounts below are changed too.
+    pub recursive: bool,
+}
+
+/// `MOUNT_ATTR_RDONLY`.
+pub const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+/// `MOUNT_ATTR_NOSUID`.
+pub const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
+/// `MOUNT_ATTR_NODEV`.
+pub const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
+
+/// Moves the calling thread, and no other, into a new mount namespace: a copy of the one it is in.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`, or where a container forbids it.
+pub fn unshare_mounts() -> SysResult<()> {
+    // SAFETY: the descriptors stay shared with the other threads (no CLONE_FILES), so no other
+    // thread's idea of an open file changes; CLONE_NEWNS separates root and working directory of
+    // this thread only, which is what callers want.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.during("unshare", "CLONE_NEWNS")
+}
+
+/// The mount namespace of the calling thread, as a descriptor that setns(2) takes.
+///
+/// # Errors
+/// Those of openat(2): /proc must be mounted.
+pub fn current_namespace() -> SysResult<OwnedFd> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    rustix::fs::open("/proc/thread-self/ns/mnt", flags, rustix::fs::Mode::empty())
+        .during("open", "/proc/thread-self/ns/mnt")
+}
+
+/// Enters a mount namespace; root and working directory become those of the namespace.
+///
+/// # Errors
+/// Those of setns(2): `EINVAL` in a process with several threads.
+pub fn enter_namespace(namespace: impl AsFd) -> SysResult<()> {
+    nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNS).during("setns", "mnt")
+}
+
+/// Makes a detached copy of the mount tree at `dir`: nobody sees it before it is attached.
+///
+/// # Errors
+/// Those of open_tree(2).
+pub fn clone_tree(dir: impl AsFd) -> SysResult<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH
+        | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(dir, "", flags).during("open_tree", "")
+}
+
+/// Makes a detached tmpfs with the options of tmpfs(5) in `options`.
+///
+/// # Errors
+/// Those of fsopen(2), fsconfig(2) and fsmount(2).
+pub fn new_tmpfs(options: &[(&str, &str)], attributes: MountAttrFlags) -> SysResult<OwnedFd> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during("fsopen", "tmpfs")?;
+    fsconfig_set_string(&context, "source", "tmpfs").during("fsconfig", "source")?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, *key, *value).during("fsconfig", key)?;
+    }
+    fsconfig_create(&context).during("fsconfig", "create")?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).during("fsmount", "tmpfs")
+}
+
+/// Attaches a detached mount on top of what `target` stands for.
+///
+/// # Errors
+/// Those of move_mount(2).
+pub fn attach(mount: impl AsFd, target: impl AsFd) -> SysResult<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", target, "", flags).during("move_mount", "")
+}
+
+/// Changes attributes of the mount at `path` below `dir`, or of `dir` itself for an empty path.
+///
+/// # Errors
+/// Those of mount_setattr(2): `EINVAL` where the file system cannot be id-mapped.
+pub fn change(dir: BorrowedFd<'_>, path: &std::ffi::CStr, change: &Change<'_>) -> SysResult<()> {
+    let idmap = change.idmap.map_or(0, |_| libc::MOUNT_ATTR_IDMAP);
+    let userns = change.idmap.map_or(0, |fd| fd.as_raw_fd());
+    let attributes = libc::mount_attr {
+        attr_set: change.set | idmap,
+        attr_clr: change.clear,
+        propagation: if change.slave { libc::MS_SLAVE } else { 0 },
+        userns_fd: u64::try_from(userns).unwrap_or(u64::MAX),
+    };
+    let empty = if path.is_empty() {
+        libc::AT_EMPTY_PATH
+    } else {
+        0
+    };
+    let recursive = if change.recursive {
+        libc::AT_RECURSIVE
+    } else {
+        0
+    };
+    // SAFETY: the path is NUL-terminated and the structure lives until the call returns; its size
+    // is passed along, and the kernel reads no more than that.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            dir.as_raw_fd(),
+            path.as_ptr(),
+            empty | recursive,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    let result = if answer == 0 {
+        Ok(())
+    } else {
+        Err(last_error())
+    };
+    result.during("mount_setattr", path.to_string_lossy())
+}
+
+/// Makes every mount of the calling thread's namespace read-only and blind to set-ID bits, and
+/// stops changes from leaving it.
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub fn protect_everything() -> SysResult<()> {
+    let everything = Change {
+        set: RDONLY | NOSUID,
+        slave: true,
+        recursive: true,
+        ..Change::default()
+    };
+    change(CWD, c"/", &everything)
+}
+
+/// Tells whether an error of this module means that the kernel or a container has no such thing,
+/// rather than that something went wrong.
+pub fn is_unsupported(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM
+    )
+}

@@ -1,0 +1,356 @@
+//! Who carries a UID or GID, and ending everything that runs as a UID.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use super::child::{self, Credentials};
+use super::procfs::{Proc, Stat, is_gone};
+use super::{During, SysError, SysResult};
+
+/// A living process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number, in our PID namespace.
+    pub pid: u32,
+    /// What it calls itself (`comm`), made fit to be shown.
+    pub name: String,
+}
+
+/// The four UIDs and four GIDs of a task: real, effective, saved, file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ids {
+    uids: [u32; 4],
+    gids: [u32; 4],
+}
+
+/// Every living process one of whose threads carries `id` as any of its four UIDs or four GIDs.
+///
+/// Each thread counts: credentials belong to threads, and a file server may take a user's identity on
+/// with one of many (it costs one `stat` more a process, and one look a thread where there are
+/// several). Zombies do not: they run nothing and may stay for ever. Supplementary groups are not
+/// looked at: see [`sharing_group`].
+///
+/// It looks at one task after the other: what is started meanwhile by a process that carries `id` may
+/// be missed. After [`end_all`] with `SIGKILL` nobody is left to start anything.
+///
+/// Sources: pidfd_open(2), `PIDFD_GET_INFO` (linux/pidfd.h, Linux 6.13), proc_pid_status(5).
+///
+/// # Errors
+///
+/// Any but that a process has just ended: `/proc` not mounted, of another PID namespace, or hiding
+/// processes (`hidepid=`), descriptors exhausted. An error never means that there is nobody.
+pub fn holding(id: u32) -> SysResult<Vec<Process>> {
+    Scan::new()?.living(Threads::All, |scan, task| {
+        let ids = scan.ids(task)?;
+        Ok(ids.is_some_and(|ids| ids.uids.contains(&id) || ids.gids.contains(&id)))
+    })
+}
+
+/// Every living process that has `gid` among its supplementary groups.
+///
+/// No quick way tells them: `/proc/PID/status` of every thread is read, several times the cost of
+/// [`holding`]. Only root can have put a process there (`SupplementaryGroups=`, `setpriv --groups`).
+///
+/// # Errors
+///
+/// Like [`holding`].
+pub fn sharing_group(gid: u32) -> SysResult<Vec<Process>> {
+    Scan::new()?.living(Threads::All, |scan, task| {
+        let Some(status) = scan.file(task, "status")? else {
+            return Ok(false);
+        };
+        let groups =
+            numbers_after(&status, "Groups:").during("read", "Groups of /proc/PID/status")?;
+        Ok(groups.contains(&gid))
+    })
+}
+
+/// Sends `signal` to every process that has `uid` as its real or saved UID, at once: kill(2) with -1, from a child
+/// with the rights of `uid` and no others. None of them can stop or end that child first,
+/// nor escape by forking: the kernel holds the list of tasks while it goes through it.
+///
+/// A process that has `uid` only as its effective or file-system UID is not reached: [`holding`] finds it.
+///
+/// # Errors
+///
+/// `EINVAL` for `uid` 0 and `u32::MAX`; `EBUSY` if processes have the UIDs that the child hides behind; what the
+/// child met. That there was nobody to signal is no error.
+pub fn end_all(uid: u32, signal: Signal) -> SysResult<()> {
+    // Two such children at the same time would have the same real UID and end each other.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = SysError {
+        call: "kill",
+        subject: format!("-1 as {uid}: no unused UID to hide behind"),
+        errno: Errno::BUSY,
+    };
+    for stranger in unused_strangers(uid)? {
+        let credentials = Credentials::out_of_reach(uid, stranger)?;
+        match child::run(credentials, signal_everybody, &signal.as_raw()) {
+            Ok(answer) => return answer.during("kill", format_args!("-1 as {uid}")),
+            // Not mapped in our user namespace.
+            Err(error) if error.call == "setresuid" && error.errno == Errno::INVAL => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+/// UIDs that nobody is given: the last one of all, and the last one of a container with 65,536.
+const STRANGERS: [u32; 2] = [4_294_967_294, 65_535];
+
+/// The strangers that no process has as real or saved UID: `kill(-1)` would reach it too.
+fn unused_strangers(uid: u32) -> SysResult<Vec<u32>> {
+    let mut unused: Vec<u32> = STRANGERS.into_iter().filter(|it| *it != uid).collect();
+    // The kernel compares with the credentials of each process's first thread.
+    Scan::new()?.living(Threads::First, |scan, task| {
+        if let Some(ids) = scan.ids(task)? {
+            let [real, _, saved, _] = ids.uids;
+            unused.retain(|stranger| *stranger != real && *stranger != saved);
+        }
+        Ok(false)
+    })?;
+    Ok(unused)
+}
+
+/// Runs in the child. `kill(-1)` spares PID 1 and the caller itself.
+fn signal_everybody(signal: &i32) -> Result<(), Errno> {
+    // SAFETY: takes two numbers.
+    if unsafe { libc::kill(-1, *signal) } == 0 {
+        return Ok(());
+    }
+    match std::io::Error::last_os_error().raw_os_error() {
+        Some(libc::ESRCH) => Ok(()),
+        errno => Err(Errno::from_raw_os_error(errno.unwrap_or(libc::EIO))),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Threads {
+    All,
+    First,
+}
+
+#[derive(Clone, Copy)]
+struct Task {
+    pid: u32,
+    tid: u32,
+}
+
+struct Scan {
+    proc: Proc,
+    /// Whether the kernel has `PIDFD_GET_INFO`.
+    info: bool,
+}
+
+impl Scan {
+    fn new() -> SysResult<Self> {
+        let proc = Proc::open()?;
+        Ok(Self { proc, info: true })
+    }
+
+    /// The living processes with a living thread for which `matches` says yes.
+    fn living(
+        mut self,
+        threads: Threads,
+        mut matches: impl FnMut(&mut Self, Task) -> SysResult<bool>,
+    ) -> SysResult<Vec<Process>> {
+        let pids = self.proc.numbers(".").during("getdents", "/proc")?;
+        // PID 1 is always there and root's: a /proc that does not show it hides others too.
+        if !pids.contains(&1) || !pids.contains(&std::process::id()) {
+            return Err(SysError {
+                call: "getdents",
+                subject: "/proc hides processes (hidepid=)".into(),
+                errno: Errno::ACCESS,
+            });
+        }
+        let mut found = Vec::new();
+        for pid in pids {
+            let tids = match threads {
+                Threads::All => self.threads(pid)?,
+                Threads::First => vec![pid],
+            };
+            for tid in tids {
+                let task = Task { pid, tid };
+                if matches(&mut self, task)?
+                    && let Some(name) = self.living_name(task)?
+                {
+                    found.push(Process { pid, name });
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn threads(&self, pid: u32) -> SysResult<Vec<u32>> {
+        let path = format!("{pid}/task");
+        let tids = match self.proc.links(&path) {
+            // Two links and one for each thread. Anything else is looked at.
+            Ok(3) => Ok(vec![pid]),
+            Ok(_) => self.proc.numbers(&path),
+            Err(errno) => Err(errno),
+        };
+        match tids {
+            Err(errno) if is_gone(errno) => Ok(Vec::new()),
+            tids => tids.during("getdents", format_args!("/proc/{path}")),
+        }
+    }
+
+    /// The IDs of a task, or none if it is no more.
+    fn ids(&mut self, task: Task) -> SysResult<Option<Ids>> {
+        if self.info {
+            let answer = match pidfd(task) {
+                Ok(pidfd) => info(&pidfd),
+                Err(errno) => Err(errno),
+            };
+            match answer {
+                Ok(Some(info)) => return Ok(Some(Ids::from_info(&info))),
+                // The number may meanwhile be a thread's of another process: EINVAL of old
+                // kernels, ENOENT of new ones. EINVAL is also an old kernel's that knows no
+                // threads' pidfds. The file tells.
+                Ok(None) | Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => {}
+                Err(Errno::NOTTY | Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) => {
+                    self.info = false;
+                }
+                Err(errno) => return Err(errno).during("PIDFD_GET_INFO", task.tid),
+            }
+        }
+        let Some(status) = self.file(task, "status")? else {
+            return Ok(None);
+        };
+        let ids =
+            Ids::from_status(&status).during("read", format_args!("/proc/{}/status", task.pid))?;
+        Ok(Some(ids))
+    }
+
+    /// A file of a task in `/proc`, or none if the task is no more.
+    fn file(&mut self, task: Task, name: &str) -> SysResult<Option<String>> {
+        let path = format!("{}/task/{}/{name}", task.pid, task.tid);
+        match self.proc.read(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(errno) if is_gone(errno) => Ok(None),
+            Err(errno) => Err(errno).during("read", format_args!("/proc/{path}")),
+        }
+    }
+
+    /// The name of a task, or none if it has ended.
+    fn living_name(&mut self, task: Task) -> SysResult<Option<String>> {
+        let Some(text) = self.file(task, "stat")? else {
+            return Ok(None);
+        };
+        let stat = Stat::parse(&text).during("read", format_args!("/proc/{}/stat", task.pid))?;
+        Ok((!stat.has_ended()).then_some(stat.name))
+    }
+}
+
+/// Opens a task: rustix's `pidfd_open` gives no way to say `PIDFD_THREAD`.
+fn pidfd(task: Task) -> Result<OwnedFd, Errno> {
+    let flags = if task.pid == task.tid {
+        0
+    } else {
+        libc::PIDFD_THREAD
+    };
+    // SAFETY: takes two numbers.
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_open, task.tid, flags) };
+    match i32::try_from(answer) {
+        Ok(fd) if fd >= 0 => {
+            // SAFETY: the kernel has just given it to us.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+        _ => Err(last_errno()),
+    }
+}
+
+/// Credentials of the task behind a pidfd, or none if it has been waited for.
+fn info(pidfd: &OwnedFd) -> Result<Option<libc::pidfd_info>, Errno> {
+    // SAFETY: a structure of plain numbers, for which zero is a value.
+    let mut info: libc::pidfd_info = unsafe { std::mem::zeroed() };
+    info.mask = u64::from(libc::PIDFD_INFO_CREDS);
+    // SAFETY: the number of the call carries the size of the structure, and this is it.
+    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
+    if answer < 0 {
+        return Err(last_errno());
+    }
+    let told = info.mask & u64::from(libc::PIDFD_INFO_CREDS) != 0;
+    Ok(told.then_some(info))
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+impl Ids {
+    fn from_info(info: &libc::pidfd_info) -> Self {
+        Self {
+            uids: [info.ruid, info.euid, info.suid, info.fsuid],
+            gids: [info.rgid, info.egid, info.sgid, info.fsgid],
+        }
+    }
+
+    fn from_status(status: &str) -> Result<Self, Errno> {
+        let four = |key| <[u32; 4]>::try_from(numbers_after(status, key)?).or(Err(Errno::BADMSG));
+        Ok(Self {
+            uids: four("Uid:")?,
+            gids: four("Gid:")?,
+        })
+    }
+}
+
+/// The numbers of the line of `/proc/PID/status` that begins with `key`. The kernel escapes line ends in
+/// the process's name, which is the only line before them that a process writes.
+fn numbers_after(status: &str, key: &str) -> Result<Vec<u32>, Errno> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .ok_or(Errno::BADMSG)?;
+    line.split_ascii_whitespace()
+        .map(|word| word.parse().map_err(|_| Errno::BADMSG))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tUid:\\n\nState:\tS\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t8\n\
+                          FDSize:\t64\nGroups:\t9 10 \n";
+
+    #[test]
+    fn ids_are_read_from_status() {
+        let ids = Ids {
+            uids: [1, 2, 3, 4],
+            gids: [5, 6, 7, 8],
+        };
+        assert_eq!(Ids::from_status(STATUS), Ok(ids));
+        assert_eq!(numbers_after(STATUS, "Groups:"), Ok(vec![9, 10]));
+        assert_eq!(numbers_after("Groups:\t\n", "Groups:"), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_broken_status_is_an_error() {
+        for status in [
+            "",
+            "Uid:\t1\t2\t3\t4\n",
+            "Uid:\t1\t2\t3\nGid:\t1\t2\t3\t4\n",
+            "Uid: x",
+        ] {
+            assert_eq!(Ids::from_status(status), Err(Errno::BADMSG));
+        }
+    }
+
+    #[test]
+    fn both_ways_tell_the_same_of_this_process() {
+        let pid = std::process::id();
+        let task = Task { pid, tid: pid };
+        let ids = |info| -> SysResult<Option<Ids>> {
+            let proc = Proc::open()?;
+            Scan { proc, info }.ids(task)
+        };
+        assert_eq!(ids(true), ids(false));
+        assert!(matches!(ids(true), Ok(Some(_))));
+    }
+}

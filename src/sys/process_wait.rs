@@ -1,0 +1,81 @@
+//! How a child process ended.
+
+use std::os::fd::BorrowedFd;
+
+use nix::sys::signal::Signal;
+use rustix::io::Errno;
+use rustix::process::{Signal as RustixSignal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use super::{During, SysResult};
+
+/// The end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited with this status.
+    Exited(u8),
+    /// A signal killed it.
+    Signaled {
+        /// The number of the signal.
+        signal: i32,
+        /// Whether it left a core dump.
+        core: bool,
+    },
+}
+
+impl Ended {
+    /// The status as a shell tells it: the child's own, or 128 and the number of the signal.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::Exited(status) => status,
+            Self::Signaled { signal, .. } => {
+                u8::try_from(signal.saturating_add(128)).unwrap_or(u8::MAX)
+            }
+        }
+    }
+}
+
+/// Waits for the end of the child behind `pidfd`, and takes its status.
+pub fn reap(pidfd: BorrowedFd<'_>) -> SysResult<Ended> {
+    const CALL: &str = "waitid";
+    let status = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED))
+        .during(CALL, "child")?
+        .ok_or(Errno::CHILD)
+        .during(CALL, "child")?;
+    if let Some(signal) = status.terminating_signal() {
+        let core = status.dumped();
+        return Ok(Ended::Signaled { signal, core });
+    }
+    status
+        .exit_status()
+        .and_then(|code| u8::try_from(code).ok())
+        .map(Ended::Exited)
+        .ok_or(Errno::INVAL)
+        .during(CALL, "child")
+}
+
+/// Sends a signal to the process behind `pidfd`, and to no other that got its number.
+///
+/// One that has ended, or that has become somebody whom we may not signal, is no error: nobody is left to
+/// obey, and a wait must not end over it.
+#[allow(clippy::as_conversions)]
+pub fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> SysResult<()> {
+    // The same number in another crate's type.
+    let same = RustixSignal::from_named_raw(signal as i32).ok_or(Errno::INVAL);
+    match same.and_then(|same| pidfd_send_signal(pidfd, same)) {
+        Err(Errno::SRCH | Errno::PERM) => Ok(()),
+        other => other.during("pidfd_send_signal", signal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_a_shells() {
+        assert_eq!(Ended::Exited(3).exit_status(), 3);
+        let killed = |signal| Ended::Signaled { signal, core: true };
+        assert_eq!(killed(15).exit_status(), 143);
+        assert_eq!(killed(64).exit_status(), 192);
+    }
+}

@@ -1,0 +1,110 @@
+//! Turning this process into something else: a daemon, a child, a service.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
+use nix::unistd::{ForkResult, Pid};
+
+use super::{During, SysResult};
+
+/// Forks.
+///
+/// # Errors
+/// Those of fork(2), and `EBUSY` in a process with several threads, whose child could do little.
+pub fn fork() -> SysResult<Option<Pid>> {
+    let alone = std::fs::read_dir("/proc/self/task")
+        .during("open", "/proc/self/task")?
+        .count()
+        == 1;
+    if !alone {
+        return Err(rustix::io::Errno::BUSY).during("fork", "in a process with threads");
+    }
+    // SAFETY: this process has one thread, so no lock is held by a thread that the child lacks.
+    match unsafe { nix::unistd::fork() }.during("fork", "")? {
+        ForkResult::Parent { child } => Ok(Some(child)),
+        ForkResult::Child => Ok(None),
+    }
+}
+
+/// Executes a program in place of this process. Returns only when that failed.
+///
+/// # Errors
+/// Those of execve(2).
+pub fn execute(
+    program: &CStr,
+    arguments: &[CString],
+    environment: &[CString],
+) -> SysResult<Infallible> {
+    nix::unistd::execve(program, arguments, environment).during("execve", program.to_string_lossy())
+}
+
+/// Sees to it that no descriptor but 0, 1 and 2 survives execve(2). They are only marked, so that
+/// this process can still speak about a failure.
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn close_descriptors_on_exec() -> SysResult<()> {
+    let flags = libc::c_int::try_from(libc::CLOSE_RANGE_CLOEXEC).unwrap_or(libc::c_int::MAX);
+    // SAFETY: marking descriptors close-on-exec takes nothing away from their owners here.
+    let answer = unsafe { libc::close_range(3, libc::c_uint::MAX, flags) };
+    let result = if answer == 0 {
+        Ok(())
+    } else {
+        Err(super::last_error())
+    };
+    result.during("close_range", "3-")
+}
+
+/// Gives every signal its default action and unblocks all, as a service expects it. A SIGHUP that
+/// was ignored stays so: that is how nohup(1) works. Rust's own start-up ignores SIGPIPE.
+///
+/// # Errors
+/// Those of sigaction(2) and sigprocmask(2).
+pub fn reset_signals() -> SysResult<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator() {
+        if matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
+            continue;
+        }
+        // SAFETY: the default action runs no code of ours.
+        let before = unsafe { sigaction(signal, &default) }.during("sigaction", signal)?;
+        if signal == Signal::SIGHUP && matches!(before.handler(), SigHandler::SigIgn) {
+            // SAFETY: ignoring a signal runs no code of ours.
+            unsafe { sigaction(signal, &before) }.during("sigaction", signal)?;
+        }
+    }
+    nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
+        .during("sigprocmask", "none")
+}
+
+/// Makes `fd` the standard error of this process.
+///
+/// # Errors
+/// Those of dup2(2).
+pub fn replace_stderr(fd: impl AsFd) -> SysResult<()> {
+    rustix::stdio::dup2_stderr(fd).during("dup2", 2)
+}
+
+/// What a daemon does first: nothing of whoever started it stays with it. Descriptors beyond 0-2
+/// are closed (an inherited pipe would keep its reader waiting for as long as the daemon lives),
+/// signals and the file mode creation mask are reset, the working directory is `/`. SIGPIPE is
+/// ignored: a client that goes away must be an error, not the end.
+///
+/// # Errors
+/// Those of close_range(2), sigaction(2) and chdir(2).
+pub fn become_clean() -> SysResult<()> {
+    // SAFETY: called first of all, before this process has opened anything of its own: no owner
+    // of a descriptor above 2 exists in it.
+    let answer = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
+    if answer != 0 {
+        return Err(super::last_error()).during("close_range", "3-");
+    }
+    reset_signals()?;
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { sigaction(Signal::SIGPIPE, &ignore) }.during("sigaction", Signal::SIGPIPE)?;
+    super::ids::reset_umask();
+    rustix::process::chdir("/").during("chdir", "/")
+}

@@ -1,0 +1,99 @@
+//! Signals, read one by one instead of interrupting.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::{self, SigHandler, SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::{During, SysResult};
+
+/// What a person or a supervisor sends to a program in order to reach the service behind it.
+pub const FORWARDED: [Signal; 7] = [
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCONT,
+];
+
+/// Signals that are held back from the calling thread and read from a descriptor.
+///
+/// Made before the child is forked, so that none is lost between. The child calls
+/// [`restore_original`](Self::restore_original) before it executes anything: a mask survives exec.
+#[derive(Debug)]
+pub struct Signals {
+    descriptor: SignalFd,
+    original: SigSet,
+}
+
+/// A signal that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Which.
+    pub signal: Signal,
+    /// Whether a process sent it (kill, sigqueue, tgkill), and not the kernel, which sends the signals of the
+    /// terminal's keys and of its end to a whole process group.
+    pub by_process: bool,
+}
+
+impl Signals {
+    /// Holds back [`FORWARDED`] and `more`. Call it while the process has one thread.
+    ///
+    /// SIGCHLD gets its default action: a caller who ignores it has his children's exit statuses thrown away by the
+    /// kernel, and that is inherited. The child inherits the default.
+    pub fn block(more: &[Signal]) -> SysResult<Self> {
+        // SAFETY: the default action is no code of ours.
+        unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }
+            .during("sigaction", "SIGCHLD")?;
+        let mut held = SigSet::empty();
+        held.extend(FORWARDED);
+        held.extend(more.iter().copied());
+        let descriptor =
+            SignalFd::with_flags(&held, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+                .during("signalfd", "")?;
+        let original = held
+            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+            .during("sigprocmask", "")?;
+        Ok(Self {
+            descriptor,
+            original,
+        })
+    }
+
+    /// The next signal that has arrived, if there is one.
+    pub fn next(&self) -> SysResult<Option<Received>> {
+        loop {
+            let Some(info) = self.descriptor.read_signal().during("read", "signalfd")? else {
+                return Ok(None);
+            };
+            let signal = i32::try_from(info.ssi_signo)
+                .map_err(|_| Errno::EINVAL)
+                .and_then(Signal::try_from);
+            if let Ok(signal) = signal {
+                return Ok(Some(Received {
+                    signal,
+                    by_process: info.ssi_code <= 0,
+                }));
+            }
+        }
+    }
+
+    /// The mask from before. It can be given to a child that was made by other means.
+    pub fn original(&self) -> &SigSet {
+        &self.original
+    }
+
+    /// Gives the calling thread the mask from before: for the child.
+    pub fn restore_original(&self) -> SysResult<()> {
+        self.original.thread_set_mask().during("sigprocmask", "")
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}

@@ -1,0 +1,98 @@
+//! Splitting a value into words, as systemd.syntax(7) describes it under "Quoting".
+
+/// Splits `value` at blanks. `"…"` and `'…'` hold blanks together; a backslash starts one of the
+/// escapes of C.
+///
+/// # Errors
+/// A sentence, for a quote that is never closed or an escape that does not exist.
+pub fn split(value: &str) -> Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote: Option<char> = None;
+    let mut rest = value.chars();
+    while let Some(c) = rest.next() {
+        match (c, quote) {
+            ('\\', _) => word.get_or_insert_default().push(escape(&mut rest)?),
+            (c, Some(open)) if c == open => quote = None,
+            (c, Some(_)) => word.get_or_insert_default().push(c),
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (c, None) if c.is_ascii_whitespace() => words.extend(word.take()),
+            (c, None) => word.get_or_insert_default().push(c),
+        }
+    }
+    if let Some(open) = quote {
+        return Err(format!("a quote {open} is never closed"));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+/// Reads what follows a backslash.
+fn escape(rest: &mut std::str::Chars<'_>) -> Result<char, String> {
+    let Some(c) = rest.next() else {
+        return Err("a backslash at the end escapes nothing".into());
+    };
+    Ok(match c {
+        'a' => '\x07',
+        'b' => '\x08',
+        'f' => '\x0c',
+        'n' => '\n',
+        'r' => '\r',
+        's' => ' ',
+        't' => '\t',
+        'v' => '\x0b',
+        '\\' | '"' | '\'' => c,
+        'x' => number(rest, 2, 16)?,
+        'u' => number(rest, 4, 16)?,
+        'U' => number(rest, 8, 16)?,
+        other => return Err(format!("\\{other} is no escape")),
+    })
+}
+
+/// Reads a character given by `digits` digits. NUL is refused, for no system call takes one.
+fn number(rest: &mut std::str::Chars<'_>, digits: usize, radix: u32) -> Result<char, String> {
+    let text: String = rest.by_ref().take(digits).collect();
+    let whole = text.len() == digits && text.chars().all(|c| c.is_digit(radix));
+    whole
+        .then(|| u32::from_str_radix(&text, radix).ok())
+        .flatten()
+        .and_then(char::from_u32)
+        .filter(|c| *c != '\0')
+        .ok_or_else(|| format!("\\…{text} is no character"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn blanks_separate_and_quotes_hold_together() {
+        for (value, words) in [
+            ("", vec![]),
+            ("  ", vec![]),
+            ("a  b\tc", vec!["a", "b", "c"]),
+            (r#""a b" c"#, vec!["a b", "c"]),
+            (r#"A="b c"d ''"#, vec!["A=b cd", ""]),
+            (r"a\x20b\ttab\\", vec!["a b\ttab\\"]),
+            (r"\u00e4", vec!["ä"]),
+        ] {
+            assert_eq!(
+                split(value).as_deref(),
+                Ok(&words.iter().map(|w| String::from(*w)).collect::<Vec<_>>()[..]),
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_is_refused() {
+        for value in [
+            "\"a", "'", "a\\", r"\q", r"\x0", r"\x00", r"\xzz", r"\ud800",
+        ] {
+            assert!(split(value).is_err(), "{value}");
+        }
+    }
+}

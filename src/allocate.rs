@@ -4,55 +4,118 @@
 use crate::failure::{Failure, OrFail, Stage};
 use crate::names::UserName;
 use crate::sys::ipc::Ipc;
-use crate::sys::names::{User, by_name, by_number};
+use crate::sys::names::{Answer, Question, User, ask};
 use crate::sys::process::holding;
 use crate::uid::Uid;
 
-/// The user of that name that the host has anyway, if there is one.
+/// A number for a name.
+#[derive(Debug)]
+pub enum Choice {
+    /// The host has a user of that name anyway.
+    Static(Uid, User),
+    /// A number that nobody has.
+    Free(Uid),
+}
+
+/// Chooses a number for `name`: that of the user whom the host has anyway, or the first of
+/// `candidates` that is free.
 ///
 /// # Errors
-/// Of [`Stage::User`]: when the look-up fails; when that user is root or nobody under another
-/// name; when there is a group of that name but no user, because a dynamic user brings its group.
-pub fn static_user(name: &UserName) -> Result<Option<(Uid, User)>, Failure> {
-    let found = by_name(name.as_str()).or_fail(Stage::User, format!("user {name}"))?;
-    match (found.user, found.group) {
+/// Of [`Stage::User`]: when a check failed, so that nobody can tell; when the name belongs to root
+/// or nobody, or to a group but no user; when every candidate is taken.
+pub fn choose(
+    name: &UserName,
+    mut candidates: impl Iterator<Item = Uid>,
+    ipc: &Ipc,
+) -> Result<Choice, Failure> {
+    let first = candidates.next();
+    let asked = ask(Question {
+        name: Some(name.to_string()),
+        number: first.map(Uid::get),
+    })
+    .or_fail(Stage::User, format!("user {name}"))?;
+    // NSS may have to ask another program or another host: meanwhile the rest is looked at.
+    let in_use = first.map(|uid| in_use(uid, ipc));
+    let answer = asked
+        .answer()
+        .or_fail(Stage::User, format!("user {name}"))?;
+    if let Some((uid, user)) = static_user(name, &answer)? {
+        return Ok(Choice::Static(uid, user));
+    }
+    let mut last = None;
+    if let (Some(uid), Some(in_use)) = (first, in_use) {
+        match answer
+            .number_taken_by
+            .map_or(in_use, |owner| Ok(Some(owner)))?
+        {
+            None => return Ok(Choice::Free(uid)),
+            Some(holder) => last = Some(taken(uid, &holder)),
+        }
+    }
+    for uid in candidates {
+        match taken_by(uid, ipc)? {
+            None => return Ok(Choice::Free(uid)),
+            Some(holder) => last = Some(taken(uid, &holder)),
+        }
+    }
+    Err(Failure::new(
+        Stage::User,
+        format!("user {name}"),
+        match last {
+            Some(last) => format!("no number is free; the last one tried: {last}"),
+            None => "no number is free: every one is leased".into(),
+        },
+    ))
+}
+
+fn taken(uid: Uid, holder: &str) -> String {
+    tracing::info!(%uid, by = holder, "not free");
+    format!("{uid} is taken by {holder}")
+}
+
+/// The user of that name that the host has anyway, if there is one.
+fn static_user(name: &UserName, answer: &Answer) -> Result<Option<(Uid, User)>, Failure> {
+    let refused = |why: String| Err(Failure::new(Stage::User, format!("user {name}"), why));
+    match (&answer.user, answer.group) {
         (Some(user), _) => match Uid::new(user.uid) {
-            Some(uid) if user.gid != 0 => Ok(Some((uid, user))),
-            _ => Err(Failure::new(
-                Stage::User,
-                format!("user {name}"),
-                format!(
-                    "exists with {}:{}, and root or nobody is never handed out to a service",
-                    user.uid, user.gid
-                ),
+            Some(uid) if user.gid != 0 => Ok(Some((uid, user.clone()))),
+            _ => refused(format!(
+                "exists as {}:{}, and root or nobody is never handed out to a service",
+                user.uid, user.gid
             )),
         },
-        (None, Some(gid)) => Err(Failure::new(
-            Stage::User,
-            format!("user {name}"),
-            format!(
-                "there is a group of that name already ({gid}), but no user; choose another name with User="
-            ),
+        // A dynamic user brings a group of its name, which would then mean two things.
+        (None, Some(gid)) => refused(format!(
+            "there is a group of that name ({gid}), but no user; choose another name with User="
         )),
         (None, None) => Ok(None),
     }
 }
 
 /// What keeps a number from being handed out, in words; `None` if nothing does.
-///
-/// # Errors
-/// Of [`Stage::User`]: when a check failed, so that nobody can tell.
-pub fn taken_by(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
-    let number = uid.get();
-    let subject = || format!("checking whether {uid} is free");
-    if let Some(owner) = by_number(number).or_fail(Stage::User, subject())? {
-        return Ok(Some(owner));
+fn taken_by(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
+    let question = Question {
+        name: None,
+        number: Some(uid.get()),
+    };
+    let answer = ask(question).and_then(|asked| asked.answer());
+    match answer.or_fail(Stage::User, subject(uid))?.number_taken_by {
+        None => in_use(uid, ipc),
+        owner => Ok(owner),
     }
-    if let Some(object) = ipc.found(number).or_fail(Stage::User, subject())? {
+}
+
+/// What carries a number although nobody has it by name.
+fn in_use(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
+    if let Some(object) = ipc.found(uid.get()).or_fail(Stage::User, subject(uid))? {
         return Ok(Some(object));
     }
-    let processes = holding(number).or_fail(Stage::User, subject())?;
+    let processes = holding(uid.get()).or_fail(Stage::User, subject(uid))?;
     Ok(processes
         .first()
         .map(|process| format!("process {} ({})", process.pid, process.name)))
+}
+
+fn subject(uid: Uid) -> String {
+    format!("checking whether {uid} is free")
 }

@@ -129,27 +129,19 @@ impl Workshop {
         mappings.insert(map, Arc::clone(&namespace));
         Ok(namespace)
     }
+}
 
-    /// Makes the namespace: on a thread of its own, which ends in it.
-    ///
-    /// # Errors
-    /// Of the stage of the step that failed.
-    pub fn build_namespace(&self, steps: Vec<Step>, mut views: Views) -> Result<OwnedFd, Failure> {
-        let build = move || {
-            for step in &steps {
-                tracing::debug!(%step);
-                namespace_step(step, &mut views).or_fail(step.stage(), step.subject())?;
-            }
-            mount::current_namespace().or_fail(Stage::Namespace, "the mount namespace")
-        };
-        let subject = "the thread that builds the mount namespace";
-        std::thread::Builder::new()
-            .name("namespace".into())
-            .spawn(build)
-            .or_fail(Stage::Namespace, subject)?
-            .join()
-            .unwrap_or_else(|_| Err(Failure::new(Stage::Namespace, subject, "did not finish")))
+/// Carries out the steps that make a namespace, and gives it. The calling thread is in it from
+/// [`Step::Unshare`] on, for good.
+///
+/// # Errors
+/// Of the stage of the step that failed.
+pub fn build_namespace(steps: &[Step], mut views: Views) -> Result<OwnedFd, Failure> {
+    for step in steps {
+        tracing::debug!(%step);
+        namespace_step(step, &mut views).or_fail(step.stage(), step.subject())?;
     }
+    mount::current_namespace().or_fail(Stage::Namespace, "the mount namespace")
 }
 
 /// The lines of a map: what is `disk` on disk is seen as `seen`; root stays root, so that a

@@ -1,23 +1,27 @@
 //! The daemon's D-Bus object: words in, words and descriptors out.
 
+mod transport;
+
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
 use zbus::connection::Builder;
 use zbus::message::{Header, Message};
 use zbus::names::ErrorName;
 use zbus::{DBusError, Guid};
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::manager::{Holder, Manager, Prepared};
+use crate::lease::HolderRecord;
+use crate::manager::{Equipped, Manager, holder};
 use crate::protocol::{ERRORS, PATH, PrepareReply, Properties, assignments};
 use crate::request::Request;
 use crate::sys::identity::mount_namespace_of;
 use crate::sys::socket::peer;
 use crate::sys::watch::register;
 use crate::uid::Uid;
+use transport::Transport;
 
 /// Serves one connection on the private socket until its peer has closed it.
 ///
@@ -31,10 +35,13 @@ pub async fn serve(manager: Arc<Manager>, stream: UnixStream) -> Result<(), Fail
         caller: caller.pidfd,
         is_root: caller.uid == 0,
     };
-    let connection = Builder::unix_stream(stream)
+    let transport = Transport {
+        stream,
+        uid: caller.uid,
+    };
+    let connection = Builder::socket(transport)
         .server(Guid::generate())
         .p2p()
-        .user_id(caller.uid)
         .serve_at(PATH, object)
         .build()
         .await
@@ -66,14 +73,27 @@ impl Object {
             service,
             properties: assignments(properties)?,
         };
-        let holder = self.holder()?;
+        let holder = holder(self.caller.as_fd())?;
         // Made before the lease, so that there is none which nobody watches.
         let watch = Watch::new(&self.caller)?;
-        let manager = Arc::clone(&self.manager);
-        let record = holder.record();
-        let prepared = blocking(move || manager.prepare(&request, &holder)).await?;
-        watch.start(&self.manager, prepared.identity.uid, record);
-        Ok(reply(prepared))
+        let (manager, record) = (Arc::clone(&self.manager), holder.clone());
+        let equipped = on_own_thread(move || {
+            let mut equipped = manager.prepare(&request, &record)?;
+            let namespace = equipped.build_namespace();
+            Ok((equipped, namespace))
+        });
+        let (equipped, namespace) = equipped.await?;
+        let uid = equipped.identity.uid;
+        match namespace {
+            Ok(namespace) => {
+                watch.start(&self.manager, uid, holder);
+                Ok(reply(equipped, namespace))
+            }
+            Err(failure) => {
+                self.let_go(uid, holder).await?;
+                Err(failure.into())
+            }
+        }
     }
 
     /// Ends the caller's hold on a lease at once, and answers when everything is taken back.
@@ -81,20 +101,16 @@ impl Object {
         let uid = Uid::new(uid).ok_or_else(|| {
             Failure::new(Stage::Request, uid.to_string(), "is no number of a service")
         })?;
-        let record = self.holder()?.record();
-        let manager = Arc::clone(&self.manager);
-        blocking(move || {
-            manager.holder_ended(uid, &record);
-            Ok(())
-        })
-        .await
+        let holder = holder(self.caller.as_fd())?;
+        self.let_go(uid, holder).await
     }
 }
 
 impl Object {
-    fn holder(&self) -> Result<Holder, Failure> {
-        let pidfd = self.caller.try_clone();
-        Holder::new(pidfd.or_fail(Stage::Daemon, "the calling process")?)
+    async fn let_go(&self, uid: Uid, holder: HolderRecord) -> Result<(), BusFailure> {
+        let manager = Arc::clone(&self.manager);
+        let done = tokio::task::spawn_blocking(move || manager.holder_ended(uid, &holder)).await;
+        Ok(done.or_fail(Stage::Daemon, "")?)
     }
 
     /// Leases are for root, and a sandbox is made of what the daemon sees: a caller who sees other
@@ -132,7 +148,7 @@ impl Watch {
         register(pidfd).map(Self).or_fail(Stage::Daemon, subject)
     }
 
-    fn start(self, manager: &Arc<Manager>, uid: Uid, holder: crate::lease::HolderRecord) {
+    fn start(self, manager: &Arc<Manager>, uid: Uid, holder: HolderRecord) {
         let manager = Arc::clone(manager);
         tokio::spawn(async move {
             if let Err(error) = self.0.readable().await {
@@ -157,21 +173,27 @@ pub fn watch(manager: &Arc<Manager>, adopted: crate::manager::Adopted) -> Result
     Ok(())
 }
 
-/// Does on another thread what may take its time, so that nobody else waits.
-async fn blocking<T: Send + 'static>(
+/// Does on a thread of its own, which ends with it, what takes its time and leaves the thread in
+/// another mount namespace.
+async fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
-) -> Result<T, BusFailure> {
-    let done = tokio::task::spawn_blocking(work).await;
-    Ok(done.unwrap_or_else(|error| Err(Failure::new(Stage::Daemon, "", error)))?)
+) -> Result<T, Failure> {
+    let (done, waiting) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("prepare".into())
+        // The one who waits is gone only when the daemon ends.
+        .spawn(move || drop(done.send(work())))
+        .or_fail(Stage::Daemon, "clone")?;
+    waiting.await.or_fail(Stage::Daemon, "")?
 }
 
-fn reply(prepared: Prepared) -> PrepareReply {
+fn reply(prepared: Equipped, namespace: OwnedFd) -> PrepareReply {
     let directory = prepared.working_directory;
     PrepareReply {
         uid: prepared.identity.uid.get(),
         gid: prepared.identity.gid,
         user: prepared.identity.user,
-        namespace: prepared.namespace.into(),
+        namespace: namespace.into(),
         environment: prepared.environment,
         working_directory_may_be_missing: directory.as_ref().is_some_and(|d| d.may_be_missing),
         working_directory: directory.map_or_else(|| "/".into(), |directory| directory.path),

@@ -279,11 +279,7 @@ fn converse(
     let (manager, connections) = (Arc::clone(manager), Arc::clone(connections));
     connections.fetch_add(1, Ordering::Relaxed);
     tokio::spawn(async move {
-        let served = match stream.into_std() {
-            Ok(stream) => bus::serve(manager, stream).await,
-            Err(error) => Err(Failure::new(Stage::Daemon, "a connection", error)),
-        };
-        if let Err(failure) = served {
+        if let Err(failure) = bus::serve(manager, stream).await {
             tracing::info!(%failure);
         }
         connections.fetch_sub(1, Ordering::Relaxed);

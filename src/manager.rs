@@ -3,18 +3,18 @@
 mod adopt;
 mod table;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::allocate::{static_user, taken_by};
-use crate::apply::Workshop;
+use crate::allocate::{Choice, choose};
+use crate::apply::{Views, Workshop, build_namespace};
 use crate::candidates::candidates;
 use crate::directives::WorkingDirectory;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::{self, HolderRecord, Lease, State};
 use crate::observe;
-use crate::plan::{self, Identity, Plan};
+use crate::plan::{self, Identity, Plan, Step};
 use crate::release::release;
 use crate::request::Request;
 use crate::spec::Spec;
@@ -26,33 +26,13 @@ use crate::uid::{Uid, UidRange};
 pub use adopt::Adopted;
 use table::{Standing, Table};
 
-/// A process that will hold a lease.
-#[derive(Debug)]
-pub struct Holder {
-    process: Process,
-    pidfd: OwnedFd,
-}
-
-impl Holder {
-    /// Recognises the process that `pidfd` stands for.
-    ///
-    /// # Errors
-    /// Of [`Stage::Daemon`], if it is gone already.
-    pub fn new(pidfd: OwnedFd) -> Result<Self, Failure> {
-        let process = identify(std::os::fd::AsFd::as_fd(&pidfd))
-            .or_fail(Stage::Daemon, "the calling process")?;
-        Ok(Self { process, pidfd })
-    }
-
-    /// Its pidfd, readable when it has ended.
-    pub fn into_pidfd(self) -> OwnedFd {
-        self.pidfd
-    }
-
-    /// How it is written down.
-    pub fn record(&self) -> HolderRecord {
-        HolderRecord::from(&self.process)
-    }
+/// How the process that `pidfd` stands for is written down as a holder.
+///
+/// # Errors
+/// Of [`Stage::Daemon`], if it is gone already.
+pub fn holder(pidfd: BorrowedFd<'_>) -> Result<HolderRecord, Failure> {
+    let process = identify(pidfd).or_fail(Stage::Daemon, "the calling process")?;
+    Ok(HolderRecord::from(&process))
 }
 
 impl From<&Process> for HolderRecord {
@@ -65,17 +45,29 @@ impl From<&Process> for HolderRecord {
     }
 }
 
-/// Everything that a launcher needs to become the service.
+/// Everything that a launcher needs to become the service, but for the namespace, which is yet to
+/// be built.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct Equipped {
     /// Who it becomes.
     pub identity: Identity,
-    /// Where it lives.
-    pub namespace: OwnedFd,
     /// Its environment.
     pub environment: Vec<(String, String)>,
     /// Where it starts.
     pub working_directory: Option<WorkingDirectory>,
+    steps: Vec<Step>,
+    views: Views,
+}
+
+impl Equipped {
+    /// Builds the mount namespace. The calling thread is in it from then on and is good for
+    /// nothing else: it must be one that ends.
+    ///
+    /// # Errors
+    /// Of the stage of the step that failed. The lease goes on: its holder has to be let go.
+    pub fn build_namespace(&mut self) -> Result<OwnedFd, Failure> {
+        build_namespace(&self.steps, std::mem::take(&mut self.views))
+    }
 }
 
 /// The only allocator of a host.
@@ -118,19 +110,20 @@ impl Manager {
         })
     }
 
-    /// The whole way from words to a user with a sandbox. From the moment this returns, the lease
-    /// lasts as long as its holders; call [`holder_ended`](Self::holder_ended) when one has ended.
+    /// The way from words to a user with everything that its sandbox is made of. From the moment
+    /// this returns, the lease lasts as long as its holders; call
+    /// [`holder_ended`](Self::holder_ended) when one has ended.
     ///
     /// # Errors
     /// Of the stage that failed; everything taken is given back then.
-    pub fn prepare(&self, request: &Request, holder: &Holder) -> Result<Prepared, Failure> {
+    pub fn prepare(&self, request: &Request, holder: &HolderRecord) -> Result<Equipped, Failure> {
         let spec = Spec::check(request)?;
-        let claim = self.claim(&spec, &holder.record())?;
-        let prepared = self.equip(&spec, &claim);
-        if prepared.is_err() {
-            self.holder_ended(claim.uid, &holder.record());
+        let claim = self.claim(&spec, holder)?;
+        let equipped = self.equip(&spec, &claim);
+        if equipped.is_err() {
+            self.holder_ended(claim.uid, holder);
         }
-        prepared
+        equipped
     }
 
     /// What [`prepare`](Self::prepare) would do for a request, with nothing taken or changed.
@@ -200,43 +193,27 @@ impl Manager {
 
     /// Finds a number. `reserve` says whether a candidate may be looked at, and keeps others from it.
     fn allocate(&self, spec: &Spec, reserve: impl Fn(Uid) -> bool) -> Result<Claim, Failure> {
-        if let Some((uid, user)) = static_user(spec.user())? {
-            return Ok(Claim {
+        let owners = observe::owners(spec)?;
+        let candidates = candidates(spec.user(), &owners, self.range)
+            .filter(|uid| !self.table().has(*uid) && reserve(*uid));
+        Ok(match choose(spec.user(), candidates, &self.ipc)? {
+            Choice::Static(uid, user) => Claim {
                 uid,
                 gid: user.gid,
                 dynamic: false,
                 home: Some(user.home),
-            });
-        }
-        let mut obstacle = String::from("every number is leased");
-        for uid in candidates(spec.user(), &observe::owners(spec)?, self.range) {
-            if self.table().has(uid) || !reserve(uid) {
-                continue;
-            }
-            match taken_by(uid, &self.ipc)? {
-                None => {
-                    return Ok(Claim {
-                        uid,
-                        gid: uid.get(),
-                        dynamic: true,
-                        home: None,
-                    });
-                }
-                Some(holder) => {
-                    tracing::info!(%uid, by = holder, "not free");
-                    obstacle = format!("{uid} was the last one tried, taken by {holder}");
-                }
-            }
-        }
-        Err(Failure::new(
-            Stage::User,
-            format!("user {}", spec.user()),
-            format!("no number in {} is free: {obstacle}", self.range),
-        ))
+            },
+            Choice::Free(uid) => Claim {
+                uid,
+                gid: uid.get(),
+                dynamic: true,
+                home: None,
+            },
+        })
     }
 
-    /// Everything under a lease: directories, sandbox, name.
-    fn equip(&self, spec: &Spec, claim: &Claim) -> Result<Prepared, Failure> {
+    /// Everything under a lease: directories, views of them, the name.
+    fn equip(&self, spec: &Spec, claim: &Claim) -> Result<Equipped, Failure> {
         let identity = identity(spec, claim)?;
         let alone = self
             .directories
@@ -246,15 +223,15 @@ impl Manager {
         let plan = plan::plan(spec, &identity, &observed)?;
         let views = self.workshop.prepare_host(&plan.host)?;
         drop(alone);
-        let namespace = self.workshop.build_namespace(plan.namespace, views)?;
         if identity.dynamic {
             lease::publish(&identity.user, identity.uid.get())?;
         }
-        Ok(Prepared {
+        Ok(Equipped {
             environment: plan::environment(spec, &identity, &observed),
             working_directory: spec.working_directory().cloned(),
             identity,
-            namespace,
+            steps: plan.namespace,
+            views,
         })
     }
 

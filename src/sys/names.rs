@@ -20,13 +20,24 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Largest record that is read, in bytes: a group may have very many members.
 const LARGEST_RECORD: usize = 16 * 1024 * 1024;
 
-/// What the databases say about one name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ByName {
-    /// The user of that name.
+/// What to look up.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// A name, as a user and as a group.
+    pub name: Option<String>,
+    /// A number, as a user's and as a group's.
+    pub number: Option<u32>,
+}
+
+/// What the databases say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The user of the name.
     pub user: Option<User>,
-    /// The GID of the group of that name.
+    /// The GID of the group of the name.
     pub group: Option<u32>,
+    /// The user or the group that has the number, as a phrase.
+    pub number_taken_by: Option<String>,
 }
 
 /// What matters of a user's record.
@@ -40,54 +51,68 @@ pub struct User {
     pub home: String,
 }
 
-/// Looks up a name as a user and as a group.
-///
-/// # Errors
-/// Those of getpwnam_r(3) and getgrnam_r(3), `ETIMEDOUT` for no answer in time.
-pub fn by_name(name: &str) -> SysResult<ByName> {
-    let c_name = CString::new(name)
-        .map_err(|_| Errno::INVAL)
-        .during("getpwnam_r", format!("{name:?}"))?;
-    in_time(name, move || {
-        Ok(ByName {
-            user: passwd_by_name(&c_name)?,
-            group: group_by_name(&c_name)?,
-        })
-    })
+/// A question that has been asked.
+#[derive(Debug)]
+pub struct Asked {
+    question: Question,
+    answered: mpsc::Receiver<SysResult<Answer>>,
 }
 
-/// The name of the user or the group that has a number, as a phrase.
+/// Asks, and lets the caller do something else meanwhile.
 ///
 /// # Errors
-/// Those of getpwuid_r(3) and getgrgid_r(3), `ETIMEDOUT` for no answer in time.
-pub fn by_number(id: u32) -> SysResult<Option<String>> {
-    in_time(&id.to_string(), move || {
-        if let Some(name) = passwd_by_uid(id)? {
-            return Ok(Some(format!("the user {name}")));
-        }
-        Ok(group_by_gid(id)?.map(|name| format!("the group {name}")))
-    })
-}
-
-fn in_time<T: Send + 'static>(
-    subject: &str,
-    question: impl FnOnce() -> SysResult<T> + Send + 'static,
-) -> SysResult<T> {
+/// Those of clone(2).
+pub fn ask(question: Question) -> SysResult<Asked> {
     let (answer, answered) = mpsc::sync_channel(1);
+    let asked = question.clone();
     std::thread::Builder::new()
         .name("nss".into())
         .spawn(move || {
             // Nobody listens any more when the deadline has passed, which is no error here.
-            drop(answer.send(question()));
+            drop(answer.send(look_up_all(&asked)));
         })
         .during("clone", "nss")?;
-    answered.recv_timeout(DEADLINE).unwrap_or_else(|_| {
-        Err(SysError {
-            call: "nss",
-            subject: subject.into(),
-            errno: Errno::TIMEDOUT,
+    Ok(Asked { question, answered })
+}
+
+impl Asked {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// Those of getpwnam_r(3) and its kin; `ETIMEDOUT` for no answer in time.
+    pub fn answer(self) -> SysResult<Answer> {
+        self.answered.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+            let Question { name, number } = self.question;
+            let subject = [name, number.map(|number| number.to_string())];
+            Err(SysError {
+                call: "nss",
+                subject: subject
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" and "),
+                errno: Errno::TIMEDOUT,
+            })
         })
-    })
+    }
+}
+
+fn look_up_all(question: &Question) -> SysResult<Answer> {
+    let mut answer = Answer::default();
+    if let Some(name) = &question.name {
+        let c_name = CString::new(name.as_str())
+            .map_err(|_| Errno::INVAL)
+            .during("getpwnam_r", format!("{name:?}"))?;
+        answer.user = passwd_by_name(&c_name)?;
+        answer.group = group_by_name(&c_name)?;
+    }
+    if let Some(number) = question.number {
+        answer.number_taken_by = match passwd_by_uid(number)? {
+            Some(name) => Some(format!("the user {name}")),
+            None => group_by_gid(number)?.map(|name| format!("the group {name}")),
+        };
+    }
+    Ok(answer)
 }
 
 /// Calls one of the `get…_r` functions with a buffer that grows until the record fits, and gives
@@ -201,18 +226,25 @@ fn group_by_gid(gid: u32) -> SysResult<Option<String>> {
 mod tests {
     use super::*;
 
+    fn answer(name: Option<&str>, number: Option<u32>) -> Answer {
+        let name = name.map(String::from);
+        let asked = ask(Question { name, number }).expect("a question");
+        asked.answer().expect("an answer")
+    }
+
     #[test]
     fn root_is_found_by_name_and_number() {
-        let root = by_name("root").expect("an answer");
+        let root = answer(Some("root"), Some(0));
         assert_eq!(root.user.map(|user| (user.uid, user.gid)), Some((0, 0)));
         assert_eq!(root.group, Some(0));
-        assert_eq!(by_number(0), Ok(Some("the user root".into())));
+        assert_eq!(root.number_taken_by.as_deref(), Some("the user root"));
     }
 
     #[test]
     fn nobody_is_found_where_nobody_is() {
-        let none = by_name("no-such-user-here").expect("an answer");
-        assert_eq!((none.user, none.group), (None, None));
-        assert_eq!(by_number(4_000_000_000), Ok(None));
+        assert_eq!(
+            answer(Some("no-such-user-here"), Some(4_000_000_000)),
+            Answer::default()
+        );
     }
 }

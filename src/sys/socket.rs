@@ -1,12 +1,13 @@
 //! UNIX sockets: who is at the other end, and descriptors that come along with bytes.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{Errno, IoSliceMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 use rustix::process::{Pid, PidfdFlags};
 
@@ -93,15 +94,44 @@ fn get_option<T: Copy>(
     }
 }
 
-/// Sends all of `bytes`; a peer that is gone gives `EPIPE`, never a signal.
+/// Most descriptors that come with one piece of a message.
+const MOST_DESCRIPTORS: usize = 16;
+
+/// Sends what goes without waiting, with the descriptors; a peer that is gone gives `EPIPE`, never
+/// a signal.
+///
+/// # Errors
+/// Those of sendmsg(2).
+pub fn send_now(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<usize> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    Ok(send(socket, bytes, descriptors, flags)?)
+}
+
+fn send(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::TOOMANYREFS);
+    }
+    rustix::net::sendmsg(&socket, &[IoSlice::new(bytes)], &mut control, flags)
+}
+
+/// Sends all of `bytes`, waiting as long as that takes.
 ///
 /// # Errors
 /// Those of sendmsg(2).
 pub fn send_all(socket: impl AsFd, mut bytes: &[u8]) -> SysResult<()> {
     while !bytes.is_empty() {
-        let slices = [IoSlice::new(bytes)];
-        let mut control = SendAncillaryBuffer::default();
-        match rustix::net::sendmsg(&socket, &slices, &mut control, SendFlags::NOSIGNAL) {
+        match send(&socket, bytes, &[], SendFlags::NOSIGNAL) {
             Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error).during("sendmsg", ""),
@@ -110,8 +140,36 @@ pub fn send_all(socket: impl AsFd, mut bytes: &[u8]) -> SysResult<()> {
     Ok(())
 }
 
-/// Receives what there is, appended to `bytes`, and the descriptors that came with it. Gives the
-/// number of bytes: 0 when the peer has closed the connection.
+/// Receives what there is without waiting, and the descriptors that came with it: 0 bytes when the
+/// peer has closed the connection.
+///
+/// # Errors
+/// Those of recvmsg(2).
+pub fn receive_now(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    Ok(receive_once(socket, bytes, RecvFlags::DONTWAIT)?)
+}
+
+fn receive_once(
+    socket: impl AsFd,
+    bytes: &mut [u8],
+    flags: RecvFlags,
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let received = rustix::net::recvmsg(&socket, &mut slices, &mut control, flags)?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    Ok((received.bytes, descriptors))
+}
+
+/// Waits for bytes and appends them to `bytes`, and the descriptors that came with them to
+/// `descriptors`. Gives the number of bytes: 0 when the peer has closed the connection.
 ///
 /// # Errors
 /// Those of recvmsg(2).
@@ -121,20 +179,24 @@ pub fn receive(
     descriptors: &mut Vec<OwnedFd>,
 ) -> SysResult<usize> {
     let mut chunk = [0_u8; 4096];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
-        let mut slices = [IoSliceMut::new(&mut chunk)];
-        match rustix::net::recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC) {
+    let (length, more) = loop {
+        match receive_once(&socket, &mut chunk, RecvFlags::empty()) {
             Err(Errno::INTR) => {}
             received => break received.during("recvmsg", "")?,
         }
     };
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            descriptors.extend(rights);
-        }
+    descriptors.extend(more);
+    bytes.extend_from_slice(chunk.get(..length).unwrap_or_default());
+    Ok(length)
+}
+
+/// Ends a connection for both sides (shutdown(2)).
+///
+/// # Errors
+/// Those of the call, but that it had ended already.
+pub fn shut_down(socket: impl AsFd) -> io::Result<()> {
+    match rustix::net::shutdown(socket, rustix::net::Shutdown::Both) {
+        Err(Errno::NOTCONN) => Ok(()),
+        done => Ok(done?),
     }
-    bytes.extend_from_slice(chunk.get(..received.bytes).unwrap_or_default());
-    Ok(received.bytes)
 }

@@ -192,6 +192,7 @@ fn reply(prepared: Equipped, namespace: OwnedFd) -> PrepareReply {
     PrepareReply {
         uid: prepared.identity.uid.get(),
         gid: prepared.identity.gid,
+        groups: prepared.identity.groups,
         user: prepared.identity.user,
         namespace: namespace.into(),
         environment: prepared.environment,

@@ -6,6 +6,7 @@
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,7 @@ fn give_up_after(deadline: Option<Instant>, why: &str) -> Result<(), Failure> {
 /// the background by itself, so that it is not a child of what this process becomes.
 fn start_daemon() -> Result<(), Failure> {
     let status = Command::new("/proc/self/exe")
+        .arg0("dynuser")
         .args(["daemon", "--on-demand"])
         .env_clear()
         .env(

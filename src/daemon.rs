@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             "the daemon must be started by root",
         ));
     }
-    run::become_clean().or_fail(Stage::Daemon, "starting")?;
+    run::become_clean("dynuserd").or_fail(Stage::Daemon, "starting")?;
     if options.on_demand {
         return in_background(options);
     }
@@ -101,7 +101,7 @@ fn in_background(options: &Options) -> Result<(), Failure> {
     let log = open_log()?;
     start_logging(Log::File);
     daemon.serve(options, move || {
-        run::replace_stderr(&log).or_fail(Stage::Daemon, LOG)?;
+        run::replace_standard_streams(&log).or_fail(Stage::Daemon, LOG)?;
         tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe")
     })
 }

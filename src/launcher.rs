@@ -74,7 +74,10 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
         Mode::Pty => service.behind_terminal(uid)?,
         _ => service.behind_us()?,
     };
-    client::finish(uid)?;
+    // Whatever becomes of the lease, the caller is told how the service ended.
+    if let Err(failure) = client::finish(uid) {
+        report::failure(&failure);
+    }
     if talk {
         report::say(&ending(ended));
     }
@@ -96,7 +99,12 @@ pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
         "lease {} {}:{}\n{plan}",
         identity.user, identity.uid, identity.gid
     );
-    for step in adoption(identity.uid.get(), identity.gid, command.privileged) {
+    for step in adoption(
+        identity.uid.get(),
+        identity.gid,
+        &identity.groups,
+        command.privileged,
+    ) {
         text.push_str(&format!("{step}\n"));
     }
     let words: Vec<_> = command
@@ -196,7 +204,7 @@ impl Service {
         }
         Self {
             namespace: reply.namespace.into(),
-            steps: adoption(reply.uid, reply.gid, command.privileged),
+            steps: adoption(reply.uid, reply.gid, &reply.groups, command.privileged),
             working_directory: reply.working_directory,
             working_directory_may_be_missing: reply.working_directory_may_be_missing,
             environment,
@@ -224,10 +232,8 @@ impl Service {
 
     /// Runs the service as a child with a terminal of its own.
     fn behind_terminal(self, uid: u32) -> Result<Ended, Failure> {
-        let owner = (!self.steps.contains(&Adoption::SetUid(uid)))
-            .then_some(0)
-            .or(Some(uid));
-        let session = Session::open(owner)?;
+        let stays_root = !self.steps.contains(&Adoption::SetUid(uid));
+        let session = Session::open((!stays_root).then_some(uid))?;
         let Some(child) = run::fork().or_fail(Stage::Exec, "fork")? else {
             return Err(match session.attach() {
                 Ok(()) => self.become_it(),
@@ -262,7 +268,7 @@ impl Service {
             Adoption::DropCapabilities => {
                 ids::drop_capabilities().or_fail(Stage::Capabilities, subject)
             }
-            Adoption::SetGroups(gid) => ids::set_groups(&[*gid]).or_fail(Stage::Group, subject),
+            Adoption::SetGroups(groups) => ids::set_groups(groups).or_fail(Stage::Group, subject),
             Adoption::SetGid(gid) => ids::set_gid(*gid).or_fail(Stage::Group, subject),
             Adoption::SetUid(uid) => {
                 ids::drop_privileges_for_good(*uid).or_fail(Stage::User, subject)

@@ -60,6 +60,10 @@ pub struct Lease {
     pub gid: u32,
     /// Whether the user exists only for this lease. Otherwise it is one of the host's own.
     pub dynamic: bool,
+    /// All groups of the user.
+    pub groups: Vec<u32>,
+    /// The home directory of a user whom the host has anyway.
+    pub home: Option<String>,
     /// The services that run under it.
     pub services: Vec<String>,
     /// Where it is in its life.

@@ -24,7 +24,7 @@ use crate::sys::random::hex_id;
 use crate::uid::{Uid, UidRange};
 
 pub use adopt::Adopted;
-use table::{Standing, Table};
+use table::{Directories, Standing, Table};
 
 /// How the process that `pidfd` stands for is written down as a holder.
 ///
@@ -70,6 +70,16 @@ impl Equipped {
     }
 }
 
+impl From<&HolderRecord> for Process {
+    fn from(holder: &HolderRecord) -> Self {
+        Self {
+            pid: holder.pid,
+            start_time: holder.start_time,
+            pidfd_inode: holder.pidfd_inode,
+        }
+    }
+}
+
 /// The only allocator of a host.
 #[derive(Debug)]
 pub struct Manager {
@@ -90,6 +100,7 @@ struct Claim {
     uid: Uid,
     gid: u32,
     dynamic: bool,
+    groups: Vec<u32>,
     home: Option<String>,
 }
 
@@ -135,7 +146,9 @@ impl Manager {
         let standing = self.table().standing(spec.user());
         let claim = match standing {
             Standing::Live(claim) => claim,
-            Standing::Unknown | Standing::Busy => self.allocate(&spec, |_| true)?,
+            Standing::Unknown | Standing::Busy => {
+                self.allocate(&spec, |uid| !self.table().has(uid))?
+            }
         };
         let identity = identity(&spec, &claim)?;
         let plan = plan::plan(&spec, &identity, &observe::look(&spec)?)?;
@@ -160,53 +173,67 @@ impl Manager {
 
     /// A lease for the service: the one that its name has already, or a new one.
     fn claim(&self, spec: &Spec, holder: &HolderRecord) -> Result<Claim, Failure> {
-        let mut table = self.table();
         loop {
-            match table.standing(spec.user()) {
-                Standing::Live(claim) => {
-                    table.share(&claim, spec, holder)?;
-                    return Ok(claim);
+            if let Some(claim) = self.join_or_begin(spec, holder)? {
+                return Ok(claim);
+            }
+            let allocated = self.allocate(spec, |uid| self.table().reserve(uid, spec.user()));
+            let mut table = self.table();
+            let entered = allocated.and_then(|claim| {
+                // Others may have come in meanwhile.
+                if table.directories_for(spec)? == Directories::Busy {
+                    return Ok(None);
                 }
-                // Being allocated, or its former lease is ending: the same name gets the same
-                // number, so it is worth the wait.
-                Standing::Busy => table = self.wait(table),
-                Standing::Unknown => break,
+                table.refuse_second_name(spec.user(), claim.uid)?;
+                let lease = self.new_lease(spec, &claim, holder);
+                lease::save(&lease)?;
+                table.enter(lease);
+                Ok(Some(claim))
+            });
+            table.finish(spec.user());
+            self.changed.notify_all();
+            if let Some(claim) = entered? {
+                return Ok(claim);
             }
         }
-        table.refuse_shared_directories(spec)?;
-        table.begin(spec.user());
-        drop(table);
-        let allocated = self.allocate(spec, |uid| self.table().reserve(uid, spec.user()));
-        let mut table = self.table();
-        let claim = allocated.and_then(|claim| {
-            // Others may have come in meanwhile.
-            table.refuse_shared_directories(spec)?;
-            let lease = self.new_lease(spec, &claim, holder);
-            lease::save(&lease)?;
-            table.enter(lease);
-            Ok(claim)
-        });
-        table.finish(spec.user());
-        self.changed.notify_all();
-        claim
     }
 
-    /// Finds a number. `reserve` says whether a candidate may be looked at, and keeps others from it.
-    fn allocate(&self, spec: &Spec, reserve: impl Fn(Uid) -> bool) -> Result<Claim, Failure> {
+    /// Joins the lease that the name has already; otherwise the name is being allocated by the
+    /// caller from here on.
+    fn join_or_begin(&self, spec: &Spec, holder: &HolderRecord) -> Result<Option<Claim>, Failure> {
+        let mut table = self.table();
+        loop {
+            match (table.standing(spec.user()), table.directories_for(spec)?) {
+                (Standing::Busy, _) | (_, Directories::Busy) => table = self.wait(table),
+                (Standing::Live(claim), Directories::Free) => {
+                    table.share(&claim, spec, holder)?;
+                    return Ok(Some(claim));
+                }
+                (Standing::Unknown, Directories::Free) => {
+                    table.begin(spec.user());
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Finds a number. `admit` says whether a candidate may be looked at.
+    fn allocate(&self, spec: &Spec, admit: impl Fn(Uid) -> bool) -> Result<Claim, Failure> {
         let owners = observe::owners(spec)?;
-        let candidates = candidates(spec.user(), &owners, self.range)
-            .filter(|uid| !self.table().has(*uid) && reserve(*uid));
+        let candidates = candidates(spec.user(), &owners, self.range).filter(|uid| admit(*uid));
         Ok(match choose(spec.user(), candidates, &self.ipc)? {
             Choice::Static(uid, user) => Claim {
                 uid,
                 gid: user.gid,
                 dynamic: false,
+                groups: user.groups,
                 home: Some(user.home),
             },
             Choice::Free(uid) => Claim {
                 uid,
                 gid: uid.get(),
                 dynamic: true,
+                groups: vec![uid.get()],
                 home: None,
             },
         })
@@ -285,6 +312,8 @@ impl Manager {
             uid: claim.uid.get(),
             gid: claim.gid,
             dynamic: claim.dynamic,
+            groups: claim.groups.clone(),
+            home: claim.home.clone(),
             services: vec![spec.service().to_string()],
             state: State::Running,
             reason: None,
@@ -308,6 +337,7 @@ fn identity(spec: &Spec, claim: &Claim) -> Result<Identity, Failure> {
         uid: claim.uid,
         gid: claim.gid,
         dynamic: claim.dynamic,
+        groups: claim.groups.clone(),
         home: claim.home.clone(),
         invocation: hex_id().or_fail(Stage::User, "the invocation ID")?,
     })

@@ -102,12 +102,12 @@ fn is_directory(path: &str) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-/// Those of the public temporary directories that exist; where one is a link to the other, or to
-/// a place elsewhere, it is left alone: the place it points to is read-only then.
+/// Those of the public temporary directories that are there at all. Where one is a link, the mount
+/// goes to where it points, or fails: the service never sees the host's.
 fn temporary() -> Vec<String> {
     ["/tmp", "/var/tmp"]
         .into_iter()
-        .filter(|path| is_directory(path))
+        .filter(|path| fs::symlink_metadata(path).is_ok())
         .map(String::from)
         .collect()
 }

@@ -33,7 +33,7 @@ pub struct Observed {
     /// The mounts at and below `/dev`, `/proc` and `/sys` that are writable on the host: they stay
     /// so. A container's read-only `/proc/sys` is not among them.
     pub writable_mounts: Vec<PathBuf>,
-    /// Those of `/tmp` and `/var/tmp` that are directories of their own.
+    /// Those of `/tmp` and `/var/tmp` that exist.
     pub temporary: Vec<String>,
     /// Directories with other services' secrets that exist on this host.
     pub secrets: Vec<String>,

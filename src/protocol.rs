@@ -38,6 +38,8 @@ pub struct PrepareReply {
     pub uid: u32,
     /// Its group's number.
     pub gid: u32,
+    /// All its groups.
+    pub groups: Vec<u32>,
     /// Its name.
     pub user: String,
     /// The mount namespace, for setns(2).

@@ -73,10 +73,8 @@ impl Session {
     /// The caller's terminal is raw for that time, if standard input is one, and as it was when this returns, however it returns.
     pub fn relay(self, pidfd: BorrowedFd<'_>) -> Result<Ended, Failure> {
         let stdin = rustix::stdio::stdin();
-        let raw = match terminal::is_terminal(stdin) {
-            true => Some(RawMode::enter(stdin).or_fail(Stage::Terminal, "standard input")?),
-            false => None,
-        };
+        let raw = terminal::is_terminal(stdin).then(|| RawMode::enter(stdin));
+        let raw = raw.transpose().or_fail(Stage::Terminal, "standard input")?;
         let relay = Relay {
             raw,
             output: Output::open(),
@@ -187,8 +185,8 @@ impl Relay<'_> {
             if is(Source::Child) {
                 self.child = None;
             }
-            let more = self.read_master();
-            if self.child.is_none() && !more && self.output.waiting.is_empty() {
+            self.read_master();
+            if self.child.is_none() && self.output.waiting.is_empty() {
                 return Ok(());
             }
             self.tell_end_of_input();
@@ -317,19 +315,18 @@ impl Relay<'_> {
         }
     }
 
-    /// Reads what the child wrote, if the last of it has been passed on. Whether there was anything.
-    fn read_master(&mut self) -> bool {
+    /// Reads what the child wrote, if the last of it has been passed on.
+    fn read_master(&mut self) {
         let Some(pty) = &self.pty else {
-            return false;
+            return;
         };
         if !self.output.waiting.is_empty() || self.left == 0 {
-            return false;
+            return;
         }
         let result = terminal::read_some(pty.master.as_fd(), &mut self.output.waiting);
         self.all_closed = !matches!(result, Ok(true) | Err(Errno::AGAIN | Errno::INTR));
         if self.child.is_none() {
             self.left = self.left.saturating_sub(self.output.waiting.len());
         }
-        result == Ok(true)
     }
 }

@@ -1,6 +1,6 @@
 //! What people see: failures, tables, the log. The only place that prints.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -29,7 +29,7 @@ pub fn start_logging(log: Log) {
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(false)
         .with_max_level(level)
         .with_target(false)
         .init();

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use super::Manager;
 use crate::failure::Failure;
 use crate::lease::{self, Found, HolderRecord, Lease, State};
-use crate::sys::identity::{Identity as Process, reopen};
+use crate::sys::identity::reopen;
 use crate::uid::Uid;
 
 /// A holder that lives on.
@@ -59,7 +59,7 @@ impl Manager {
             // An error is no sign of life or death; a holder that cannot be watched must not end
             // up with a lease that nobody ever takes back. Its processes are ended with it.
             let found = same_boot
-                .then(|| reopen(&process(holder)).ok().flatten())
+                .then(|| reopen(&holder.into()).ok().flatten())
                 .flatten();
             match found {
                 Some(pidfd) => {
@@ -95,14 +95,6 @@ impl Manager {
     }
 }
 
-fn process(holder: &HolderRecord) -> Process {
-    Process {
-        pid: holder.pid,
-        start_time: holder.start_time,
-        pidfd_inode: holder.pidfd_inode,
-    }
-}
-
 /// A file that says nothing keeps its number out of use: somebody may be running under it.
 fn damaged(uid: u32, why: String) -> Lease {
     tracing::error!(uid, why, "the file of a lease is damaged");
@@ -111,6 +103,8 @@ fn damaged(uid: u32, why: String) -> Lease {
         uid,
         gid: uid,
         dynamic: true,
+        groups: vec![uid],
+        home: None,
         services: Vec::new(),
         state: State::Quarantined,
         reason: Some(format!("the file of the lease was damaged: {why}")),

@@ -3,20 +3,52 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Claim;
-use crate::failure::Failure;
+use crate::exec_directory::ExecDirectory;
+use crate::failure::{Failure, Stage};
 use crate::lease::{self, HolderRecord, Lease, State};
 use crate::names::UserName;
 use crate::spec::Spec;
+use crate::sys::identity::reopen;
 use crate::uid::Uid;
 
 /// What the table says of a name.
 pub(super) enum Standing {
     /// There is no lease of that name.
     Unknown,
-    /// There will be one, or there still is one that is ending.
+    /// There will be one, or there still is one that is ending. It is worth the wait.
     Busy,
     /// There is one.
     Live(Claim),
+}
+
+/// What the table says of the directories of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Directories {
+    /// No other lease has them.
+    Free,
+    /// A lease that is ending has one of them. It is worth the wait.
+    Busy,
+}
+
+/// Whether a lease is ending, or is about to because its holders have ended and only the news of
+/// it is still on the way.
+fn is_passing(lease: &Lease) -> bool {
+    // An error is no sign of an end: a holder counts as alive then.
+    let lives = |holder: &HolderRecord| !matches!(reopen(&holder.into()), Ok(None));
+    lease.state == State::Ending || !lease.holders.iter().any(lives)
+}
+
+/// A directory of a service that overlaps with one of a lease, and that one.
+fn clash(spec: &Spec, lease: &Lease) -> Option<(ExecDirectory, ExecDirectory)> {
+    let theirs = lease.exec_directories();
+    let pairs = spec
+        .directories()
+        .iter()
+        .flat_map(|ours| theirs.iter().map(move |theirs| (ours, theirs)));
+    pairs
+        .filter(|(ours, theirs)| ours.is_within(theirs) || theirs.is_within(ours))
+        .map(|(ours, theirs)| (ours.clone(), theirs.clone()))
+        .next()
 }
 
 /// All leases, and what is being looked at by a request that has none yet.
@@ -41,12 +73,13 @@ impl Table {
             .find(|lease| lease.name == user.as_str() && lease.state != State::Quarantined);
         match lease.and_then(|lease| Some((lease, Uid::new(lease.uid)?))) {
             None => Standing::Unknown,
-            Some((lease, _)) if lease.state == State::Ending => Standing::Busy,
+            Some((lease, _)) if is_passing(lease) => Standing::Busy,
             Some((lease, uid)) => Standing::Live(Claim {
                 uid,
                 gid: lease.gid,
                 dynamic: lease.dynamic,
-                home: None,
+                groups: lease.groups.clone(),
+                home: lease.home.clone(),
             }),
         }
     }
@@ -83,7 +116,6 @@ impl Table {
         spec: &Spec,
         holder: &HolderRecord,
     ) -> Result<(), Failure> {
-        self.refuse_shared_directories(spec)?;
         let Some(lease) = self.leases.get_mut(&claim.uid.get()) else {
             return Ok(());
         };
@@ -103,31 +135,48 @@ impl Table {
         Ok(())
     }
 
-    /// Two users in one directory would each see it as its own, and neither would know.
-    pub(super) fn refuse_shared_directories(&self, spec: &Spec) -> Result<(), Failure> {
+    /// Whether the directories of a service are free for it: two users in one directory would each
+    /// see it as its own, and neither would know.
+    ///
+    /// # Errors
+    /// Of the kind of the directory that another service has.
+    pub(super) fn directories_for(&self, spec: &Spec) -> Result<Directories, Failure> {
         let others = self.leases.values().filter(|lease| {
             lease.name != spec.user().as_str() && lease.state != State::Quarantined
         });
+        let mut answer = Directories::Free;
         for lease in others {
-            for theirs in lease.exec_directories() {
-                let clash = spec
-                    .directories()
-                    .iter()
-                    .find(|ours| ours.is_within(&theirs) || theirs.is_within(ours));
-                if let Some(ours) = clash {
-                    return Err(Failure::new(
-                        ours.kind().stage(),
-                        ours.public(),
-                        format!(
-                            "is in use by {} (user {}, {theirs})",
-                            lease.services.join(", "),
-                            lease.name
-                        ),
-                    ));
-                }
+            let Some((ours, theirs)) = clash(spec, lease) else {
+                continue;
+            };
+            if is_passing(lease) {
+                answer = Directories::Busy;
+                continue;
             }
+            return Err(Failure::new(
+                ours.kind().stage(),
+                ours.public(),
+                format!(
+                    "is in use by {} (user {}, {theirs})",
+                    lease.services.join(", "),
+                    lease.name
+                ),
+            ));
         }
-        Ok(())
+        Ok(answer)
+    }
+
+    /// A number has one name: a user of the host's own may have a number that is leased, under
+    /// another name of the same number or since before that user was made.
+    pub(super) fn refuse_second_name(&self, user: &UserName, uid: Uid) -> Result<(), Failure> {
+        match self.leases.get(&uid.get()) {
+            Some(lease) if lease.name != user.as_str() => Err(Failure::new(
+                Stage::User,
+                format!("user {user}"),
+                format!("its number {uid} is in use under the name {}", lease.name),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Puts a lease into the table.

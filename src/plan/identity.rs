@@ -17,6 +17,8 @@ pub struct Identity {
     pub uid: Uid,
     /// Its group's number: the same for a dynamic user.
     pub gid: u32,
+    /// All its groups: its own alone for a dynamic user.
+    pub groups: Vec<u32>,
     /// Whether the user exists only for this lease.
     pub dynamic: bool,
     /// The home directory of a user who exists anyway.
@@ -46,8 +48,8 @@ pub enum Adoption {
     NewSessionKeyring,
     /// Empty the bounding, ambient and inheritable sets: nothing can be regained by any exec.
     DropCapabilities,
-    /// The supplementary groups: this one alone.
-    SetGroups(u32),
+    /// The supplementary groups: these alone.
+    SetGroups(Vec<u32>),
     /// Real, effective and saved group ID.
     SetGid(u32),
     /// Real, effective and saved user ID, which empties the remaining capability sets.
@@ -59,8 +61,8 @@ pub enum Adoption {
 }
 
 /// What the launcher does to itself. A `privileged` command (prefix `!`) stays root with its
-/// capabilities, inside the sandbox, and has the user's group as its only supplementary one.
-pub fn adoption(uid: u32, gid: u32, privileged: bool) -> Vec<Adoption> {
+/// capabilities, inside the sandbox, and has the user's groups as its only supplementary ones.
+pub fn adoption(uid: u32, gid: u32, groups: &[u32], privileged: bool) -> Vec<Adoption> {
     let mut steps = vec![
         Adoption::EnterNamespace,
         Adoption::ResetUmask,
@@ -68,11 +70,11 @@ pub fn adoption(uid: u32, gid: u32, privileged: bool) -> Vec<Adoption> {
         Adoption::NewSessionKeyring,
     ];
     if privileged {
-        steps.push(Adoption::SetGroups(gid));
+        steps.push(Adoption::SetGroups(groups.to_vec()));
     } else {
         // The bounding set first: it takes a capability to shrink it.
         steps.push(Adoption::DropCapabilities);
-        steps.push(Adoption::SetGroups(gid));
+        steps.push(Adoption::SetGroups(groups.to_vec()));
         steps.push(Adoption::SetGid(gid));
         steps.push(Adoption::SetUid(uid));
     }
@@ -88,7 +90,10 @@ impl fmt::Display for Adoption {
             Self::ResetUmask => write!(f, "set-umask 0022"),
             Self::NewSessionKeyring => write!(f, "new-session-keyring"),
             Self::DropCapabilities => write!(f, "drop-capabilities all"),
-            Self::SetGroups(gid) => write!(f, "set-groups {gid}"),
+            Self::SetGroups(groups) => {
+                write!(f, "set-groups")?;
+                groups.iter().try_for_each(|group| write!(f, " {group}"))
+            }
             Self::SetGid(gid) => write!(f, "set-gid {gid}"),
             Self::SetUid(uid) => write!(f, "set-uid {uid}"),
             Self::NoNewPrivileges => write!(f, "no-new-privileges"),

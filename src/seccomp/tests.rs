@@ -331,7 +331,7 @@ fn the_numbers_are_those_of_the_headers() {
         };
         for line in text.lines() {
             let mut words = line.split_whitespace().skip(1);
-            let (Some(name), Some(number)) = (words.next(), words.next_back()) else {
+            let (Some(name), Some(number)) = (words.next(), line.split_whitespace().last()) else {
                 continue;
             };
             let Some(name) = name.strip_prefix("__NR_") else {

@@ -49,6 +49,8 @@ pub struct User {
     pub gid: u32,
     /// Home directory.
     pub home: String,
+    /// All groups that it is a member of, the primary one too (getgrouplist(3)).
+    pub groups: Vec<u32>,
 }
 
 /// A question that has been asked.
@@ -155,7 +157,7 @@ fn text(pointer: *const libc::c_char) -> String {
 }
 
 fn passwd_by_name(name: &CStr) -> SysResult<Option<User>> {
-    look_up(
+    let mut user = look_up(
         "getpwnam_r",
         name.to_string_lossy(),
         |record, buffer, found| {
@@ -174,8 +176,33 @@ fn passwd_by_name(name: &CStr) -> SysResult<Option<User>> {
             uid: record.pw_uid,
             gid: record.pw_gid,
             home: text(record.pw_dir),
+            groups: Vec::new(),
         },
-    )
+    )?;
+    if let Some(user) = &mut user {
+        user.groups = groups_of(name, user.gid)?;
+    }
+    Ok(user)
+}
+
+/// The groups of a user.
+fn groups_of(name: &CStr, gid: u32) -> SysResult<Vec<u32>> {
+    let mut groups: Vec<libc::gid_t> = vec![0; 64];
+    loop {
+        let Ok(mut count) = libc::c_int::try_from(groups.len()) else {
+            return Err(Errno::OVERFLOW).during("getgrouplist", name.to_string_lossy());
+        };
+        // SAFETY: the buffer has room for as many numbers as `count` says.
+        let found =
+            unsafe { libc::getgrouplist(name.as_ptr(), gid, groups.as_mut_ptr(), &raw mut count) };
+        let needed = usize::try_from(count).unwrap_or(0);
+        if found >= 0 {
+            groups.truncate(needed);
+            return Ok(groups);
+        }
+        let room = needed.max(groups.len().saturating_mul(2));
+        groups.resize(room, 0);
+    }
 }
 
 fn passwd_by_uid(uid: u32) -> SysResult<Option<String>> {

@@ -79,22 +79,28 @@ pub fn reset_signals() -> SysResult<()> {
         .during("sigprocmask", "none")
 }
 
-/// Makes `fd` the standard error of this process.
+/// Lets go of the standard streams: whoever reads the other ends would wait for as long as this
+/// process lives. Standard error goes to `log`.
 ///
 /// # Errors
-/// Those of dup2(2).
-pub fn replace_stderr(fd: impl AsFd) -> SysResult<()> {
-    rustix::stdio::dup2_stderr(fd).during("dup2", 2)
+/// Those of open(2) and dup2(2).
+pub fn replace_standard_streams(log: impl AsFd) -> SysResult<()> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty())
+        .during("open", "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).during("dup2", 0)?;
+    rustix::stdio::dup2_stdout(&null).during("dup2", 1)?;
+    rustix::stdio::dup2_stderr(log).during("dup2", 2)
 }
 
 /// What a daemon does first: nothing of whoever started it stays with it. Descriptors beyond 0-2
 /// are closed (an inherited pipe would keep its reader waiting for as long as the daemon lives),
 /// signals and the file mode creation mask are reset, the working directory is `/`. SIGPIPE is
-/// ignored: a client that goes away must be an error, not the end.
+/// ignored: a client that goes away must be an error, not the end. ps(1) shows it as `name`.
 ///
 /// # Errors
 /// Those of close_range(2), sigaction(2) and chdir(2).
-pub fn become_clean() -> SysResult<()> {
+pub fn become_clean(name: &str) -> SysResult<()> {
     // SAFETY: called first of all, before this process has opened anything of its own: no owner
     // of a descriptor above 2 exists in it.
     let answer = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
@@ -106,5 +112,7 @@ pub fn become_clean() -> SysResult<()> {
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { sigaction(Signal::SIGPIPE, &ignore) }.during("sigaction", Signal::SIGPIPE)?;
     super::ids::reset_umask();
+    let c_name = CString::new(name).unwrap_or_default();
+    rustix::thread::set_name(&c_name).during("prctl", "PR_SET_NAME")?;
     rustix::process::chdir("/").during("chdir", "/")
 }

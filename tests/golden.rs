@@ -1,0 +1,286 @@
+//! Plans as text: what is decided for a request on a host, kept as it was read and found right.
+//!
+//! When a plan changes on purpose, the test prints the new one; read it before it goes to the file.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::{Path, PathBuf};
+
+use dynuser::exec_directory::Kind;
+use dynuser::failure::{Failure, Stage};
+use dynuser::observed::{Entry, Observed};
+use dynuser::plan::{self, Identity, Plan};
+use dynuser::request::Request;
+use dynuser::spec::Spec;
+use dynuser::uid::Uid;
+
+/// A host on which nothing of ours exists yet.
+fn fresh(spec: &Spec) -> Observed {
+    Observed {
+        entries: plan::questions(spec)
+            .into_iter()
+            .map(|path| (path, Entry::Nothing))
+            .collect(),
+        writable_mounts: ["/dev", "/dev/pts", "/dev/shm", "/proc", "/sys"]
+            .map(PathBuf::from)
+            .into(),
+        temporary: vec!["/tmp".into(), "/var/tmp".into()],
+        secrets: Vec::new(),
+        names_known: false,
+        split_usr: false,
+    }
+}
+
+fn directory(owner: (u32, u32), mode: u32, empty: bool) -> Entry {
+    Entry::Directory {
+        uid: owner.0,
+        gid: owner.1,
+        mode,
+        empty,
+    }
+}
+
+fn spec(properties: &[(&str, &str)]) -> Spec {
+    let properties = properties
+        .iter()
+        .map(|(name, value)| ((*name).into(), (*value).into()));
+    Spec::check(&Request {
+        service: "wuff".into(),
+        properties: properties.collect(),
+    })
+    .expect("a good request")
+}
+
+fn dynamic() -> Identity {
+    Identity {
+        user: "wuff".into(),
+        uid: Uid::new(63102).expect("a number for a service"),
+        gid: 63102,
+        dynamic: true,
+        groups: vec![63102],
+        home: None,
+        invocation: "0123456789abcdef0123456789abcdef".into(),
+    }
+}
+
+fn whole(spec: &Spec, identity: &Identity, observed: &Observed, plan: &Plan) -> String {
+    let mut text = plan.to_string();
+    for step in plan::adoption(identity.uid.get(), identity.gid, &identity.groups, false) {
+        text.push_str(&format!("{step}\n"));
+    }
+    for (name, value) in plan::environment(spec, identity, observed) {
+        text.push_str(&format!("{name}={value}\n"));
+    }
+    text
+}
+
+#[track_caller]
+fn is_golden(name: &str, spec: &Spec, identity: &Identity, observed: &Observed) {
+    let plan = plan::plan(spec, identity, observed).expect("a plan");
+    let text = whole(spec, identity, observed, &plan);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == golden, "{} should say:\n{text}", path.display());
+}
+
+#[track_caller]
+fn refusal(spec: &Spec, observed: &Observed) -> Failure {
+    plan::plan(spec, &dynamic(), observed).expect_err("a refusal")
+}
+
+#[test]
+fn a_newcomer_s_first_state_directory() {
+    let spec = spec(&[("StateDirectory", "wuff")]);
+    is_golden(
+        "first-state-directory.txt",
+        &spec,
+        &dynamic(),
+        &fresh(&spec),
+    );
+}
+
+#[test]
+fn a_second_start_makes_nothing_and_gives_nothing_away() {
+    let spec = spec(&[("StateDirectory", "wuff")]);
+    let mut observed = fresh(&spec);
+    let entries = &mut observed.entries;
+    entries.insert("/var/lib/private".into(), directory((0, 0), 0o700, false));
+    entries.insert(
+        "/var/lib/private/wuff".into(),
+        directory((63102, 63102), 0o755, false),
+    );
+    entries.insert("/var/lib/wuff".into(), Entry::Link("private/wuff".into()));
+    is_golden("second-start.txt", &spec, &dynamic(), &observed);
+}
+
+#[test]
+fn a_tree_of_somebody_else_is_shown_through_a_mapping() {
+    let spec = spec(&[("StateDirectory", "wuff"), ("CacheDirectory", "wuff")]);
+    let mut observed = fresh(&spec);
+    let entries = &mut observed.entries;
+    entries.insert("/var/lib/private".into(), directory((0, 0), 0o700, false));
+    entries.insert(
+        "/var/lib/private/wuff".into(),
+        directory((65534, 65534), 0o700, false),
+    );
+    entries.insert("/var/lib/wuff".into(), Entry::Link("private/wuff".into()));
+    observed.names_known = true;
+    is_golden("foreign-owner.txt", &spec, &dynamic(), &observed);
+}
+
+#[test]
+fn every_kind_with_modes_and_nesting() {
+    let spec = spec(&[
+        ("RuntimeDirectory", "foo"),
+        ("StateDirectory", "foo foo/inner a/b"),
+        ("CacheDirectory", "foo"),
+        ("LogsDirectory", "foo"),
+        ("StateDirectoryMode", "0750"),
+        ("LogsDirectoryMode", "0700"),
+        ("WorkingDirectory", "/var/lib/foo"),
+        ("Environment", "A=1 HOME=/elsewhere"),
+    ]);
+    let mut observed = fresh(&spec);
+    observed.secrets = vec!["/run/credentials".into()];
+    observed.split_usr = true;
+    is_golden("every-kind.txt", &spec, &dynamic(), &observed);
+}
+
+#[test]
+fn a_user_whom_the_host_has_anyway() {
+    let spec = spec(&[("RuntimeDirectory", "wuff")]);
+    let identity = Identity {
+        uid: Uid::new(8).expect("a number for a service"),
+        gid: 12,
+        dynamic: false,
+        groups: vec![12, 20],
+        home: Some("/var/mail".into()),
+        ..dynamic()
+    };
+    is_golden("static-user.txt", &spec, &identity, &fresh(&spec));
+}
+
+#[test]
+fn a_boundary_that_is_not_root_s_alone_is_refused_and_left() {
+    for kind in [Kind::State, Kind::Cache, Kind::Logs] {
+        let property = match kind {
+            Kind::State => "StateDirectory",
+            Kind::Cache => "CacheDirectory",
+            _ => "LogsDirectory",
+        };
+        let spec = spec(&[(property, "wuff")]);
+        let boundary = kind.boundary().expect("a boundary");
+        for bad in [
+            directory((0, 0), 0o755, true),
+            directory((0, 0), 0o710, true),
+            directory((0, 0), 0o701, true),
+            directory((1000, 0), 0o700, true),
+            directory((0, 1000), 0o700, true),
+            Entry::Link("elsewhere".into()),
+            Entry::Other,
+        ] {
+            let mut observed = fresh(&spec);
+            observed.entries.insert(boundary.into(), bad);
+            let failure = refusal(&spec, &observed);
+            assert_eq!(failure.stage, kind.stage());
+            assert!(failure.to_string().contains(boundary), "{failure}");
+        }
+    }
+}
+
+#[test]
+fn what_is_in_the_way_is_named_and_left() {
+    let spec = spec(&[("StateDirectory", "a/b"), ("RuntimeDirectory", "r")]);
+    for (path, entry, stage) in [
+        (
+            "/var/lib/a/b",
+            directory((0, 0), 0o755, true),
+            Stage::StateDirectory,
+        ),
+        ("/var/lib/a/b", Entry::Other, Stage::StateDirectory),
+        (
+            "/var/lib/a/b",
+            Entry::Link("/etc".into()),
+            Stage::StateDirectory,
+        ),
+        (
+            "/var/lib/a/b",
+            Entry::Link("private/a/b".into()),
+            Stage::StateDirectory,
+        ),
+        (
+            "/var/lib/private/a/b",
+            Entry::Link("/etc".into()),
+            Stage::StateDirectory,
+        ),
+        (
+            "/var/lib/private/a/b",
+            directory((0, 0), 0o755, false),
+            Stage::StateDirectory,
+        ),
+        // A parent that a service owns could turn into a link at any time.
+        (
+            "/var/lib/private/a",
+            directory((61200, 61200), 0o755, false),
+            Stage::StateDirectory,
+        ),
+        (
+            "/var/lib/private/a",
+            directory((0, 0), 0o775, false),
+            Stage::StateDirectory,
+        ),
+        (
+            "/var/lib/private/a",
+            Entry::Link("b".into()),
+            Stage::StateDirectory,
+        ),
+        (
+            "/var/lib/a",
+            Entry::Link("private/a".into()),
+            Stage::StateDirectory,
+        ),
+        (
+            "/run/r",
+            directory((61200, 61200), 0o755, true),
+            Stage::RuntimeDirectory,
+        ),
+        (
+            "/run/r",
+            directory((0, 0), 0o755, false),
+            Stage::RuntimeDirectory,
+        ),
+        (
+            "/run/r",
+            Entry::Link("/etc".into()),
+            Stage::RuntimeDirectory,
+        ),
+    ] {
+        let mut observed = fresh(&spec);
+        observed.entries.insert(path.into(), entry.clone());
+        let failure = refusal(&spec, &observed);
+        assert_eq!(failure.stage, stage, "{path} {entry:?}");
+        assert!(failure.to_string().contains(path), "{failure}");
+    }
+}
+
+#[test]
+fn every_view_that_is_taken_is_attached() {
+    use dynuser::plan::Step;
+    let spec = spec(&[("StateDirectory", "a a/b c"), ("RuntimeDirectory", "r")]);
+    let plan = plan::plan(&spec, &dynamic(), &fresh(&spec)).expect("a plan");
+    let taken = plan.host.iter().filter_map(|step| match step {
+        Step::TakeView { path, .. } => Some(path),
+        _ => None,
+    });
+    let mut taken: Vec<&String> = taken.collect();
+    let attached = plan.namespace.iter().filter_map(|step| match step {
+        Step::AttachView { view, .. } => Some(view),
+        _ => None,
+    });
+    let mut attached: Vec<&String> = attached.collect();
+    taken.sort();
+    attached.sort();
+    assert_eq!(taken, attached);
+}

@@ -81,10 +81,13 @@ impl Settings {
     pub fn assign(&mut self, name: &str, value: &str) -> Result<(), String> {
         match TABLE.iter().find(|directive| directive.name == name) {
             Some(directive) => (directive.apply)(self, value),
-            None => Err(
-                "is not supported, and a property is never ignored; see \"dynuser run --help\""
-                    .into(),
-            ),
+            None => {
+                let known: Vec<&str> = TABLE.iter().map(|directive| directive.name).collect();
+                Err(format!(
+                    "is not supported, and a property is never ignored; there are {}",
+                    known.join(", ")
+                ))
+            }
         }
     }
 

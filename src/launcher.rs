@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use rustix::io::Errno;
+
 use crate::client;
 use crate::directives::{is_variable_name, variable};
 use crate::failure::{Failure, OrFail, Stage};
@@ -301,7 +303,6 @@ impl Service {
             let Err(error) = run::execute(&path, &self.words, &environment);
             // The next folder is tried only where there is no such program in this one, or we may
             // not look: execvp(3) does the same.
-            use rustix::io::Errno;
             let go_on = matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS);
             let keep = last.is_none() || error.errno != Errno::NOENT;
             if keep {
@@ -312,18 +313,27 @@ impl Service {
             }
         }
         match last {
-            Some(error) => Err(Failure::new(Stage::Exec, subject, error)),
-            None => Err(Failure::new(Stage::Exec, subject, "PATH is empty")),
+            Some(error) if error.errno != Errno::NOENT || subject.contains('/') => {
+                Err(Failure::new(Stage::Exec, subject, error))
+            }
+            _ => {
+                let why = format!("there is no such command in {}", self.path());
+                Err(Failure::new(Stage::Exec, subject, why))
+            }
         }
+    }
+
+    /// Where the service looks for programs: its own PATH, not the caller's.
+    fn path(&self) -> &str {
+        let path = self.environment.iter().find(|(name, _)| name == "PATH");
+        path.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
     fn search_path(&self, program: &str) -> Vec<CString> {
         if program.contains('/') {
             return self.words.first().cloned().into_iter().collect();
         }
-        let path = self.environment.iter().find(|(name, _)| name == "PATH");
-        path.map(|(_, value)| value.as_str())
-            .unwrap_or_default()
+        self.path()
             .split(':')
             .filter(|folder| !folder.is_empty())
             .filter_map(|folder| CString::new(format!("{folder}/{program}")).ok())
@@ -333,7 +343,7 @@ impl Service {
     /// As the service, not as root: a directory that it may not enter is not for it.
     fn change_directory(&self) -> Result<(), Failure> {
         match rustix::process::chdir(self.working_directory.as_str()) {
-            Err(rustix::io::Errno::NOENT) if self.working_directory_may_be_missing => {
+            Err(Errno::NOENT) if self.working_directory_may_be_missing => {
                 rustix::process::chdir("/")
             }
             changed => changed,

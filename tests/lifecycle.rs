@@ -294,12 +294,12 @@ fn fifty_services_at_once_have_fifty_uids() {
 }
 
 #[test]
-fn two_hundred_runs_leave_nothing() {
+fn a_thousand_runs_leave_nothing() {
     let arena = Arena::with_module();
     let run = |count: u32| {
         let script = format!(
             "for i in $(seq {count}); do dynuser run -u s$((i % 20)) -p RuntimeDirectory=r$((i % 20)) \
-             -p StateDirectory=d$((i % 20)) sh -c 'touch /dev/shm/$$' || exit; done"
+             -p StateDirectory=d$((i % 20)) sh -c 'touch /dev/shm/$$; ipcmk -Q >/dev/null' || exit; done"
         );
         arena.sh(&script).ok();
         arena.wait_until_idle();
@@ -314,7 +314,7 @@ fn two_hundred_runs_leave_nothing() {
         arena.disk(),
         descriptors(),
     );
-    run(200);
+    run(1000);
     wait_until("the daemon has closed its descriptors", || {
         descriptors() == before.3
     });
@@ -322,8 +322,19 @@ fn two_hundred_runs_leave_nothing() {
         (arena.mounts(), arena.processes(), arena.disk()),
         (before.0, before.1, before.2)
     );
-    for directory in ["/run/dynuser/leases", "/run/dynuser/users", "/dev/shm"] {
+    for directory in [
+        "/run/dynuser/leases",
+        "/run/dynuser/users",
+        "/run/dynuser/views",
+        "/dev/shm",
+    ] {
         assert_eq!(arena.run(["ls", "-A", directory]).ok(), "", "{directory}");
+    }
+    for table in ["shm", "sem", "msg"] {
+        let objects = arena
+            .run(["tail", "-n", "+2", &format!("/proc/sysvipc/{table}")])
+            .ok();
+        assert_eq!(objects, "", "{table}");
     }
     assert_eq!(arena.daemons(), daemon);
 }

@@ -49,7 +49,7 @@ pub type SysResult<T> = Result<T, SysError>;
 
 impl fmt::Display for SysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = std::io::Error::from_raw_os_error(self.errno.raw_os_error());
+        let why = nix::errno::Errno::from_raw(self.errno.raw_os_error()).desc();
         write!(f, "{}({}): {why}", self.call, self.subject)
     }
 }

@@ -73,27 +73,14 @@ impl Object {
             service,
             properties: assignments(properties)?,
         };
-        let holder = holder(self.caller.as_fd())?;
-        // Made before the lease, so that there is none which nobody watches.
-        let watch = Watch::new(&self.caller)?;
-        let (manager, record) = (Arc::clone(&self.manager), holder.clone());
-        let equipped = on_own_thread(move || {
-            let mut equipped = manager.prepare(&request, &record)?;
-            let namespace = equipped.build_namespace();
-            Ok((equipped, namespace))
-        });
-        let (equipped, namespace) = equipped.await?;
-        let uid = equipped.identity.uid;
-        match namespace {
-            Ok(namespace) => {
-                watch.start(&self.manager, uid, holder);
-                Ok(reply(equipped, namespace))
-            }
-            Err(failure) => {
-                self.let_go(uid, holder).await?;
-                Err(failure.into())
-            }
-        }
+        // In a task of its own: it goes on when the caller goes away and this answer is dropped, so
+        // that there is never a lease which nobody watches.
+        let prepared = tokio::spawn(prepare(
+            Arc::clone(&self.manager),
+            self.caller.try_clone().or_fail(Stage::Daemon, "")?,
+            request,
+        ));
+        Ok(prepared.await.or_fail(Stage::Daemon, "")??)
     }
 
     /// Ends the caller's hold on a lease at once, and answers when everything is taken back.
@@ -102,17 +89,11 @@ impl Object {
             Failure::new(Stage::Request, uid.to_string(), "is no number of a service")
         })?;
         let holder = holder(self.caller.as_fd())?;
-        self.let_go(uid, holder).await
+        Ok(let_go(Arc::clone(&self.manager), uid, holder).await?)
     }
 }
 
 impl Object {
-    async fn let_go(&self, uid: Uid, holder: HolderRecord) -> Result<(), BusFailure> {
-        let manager = Arc::clone(&self.manager);
-        let done = tokio::task::spawn_blocking(move || manager.holder_ended(uid, &holder)).await;
-        Ok(done.or_fail(Stage::Daemon, "")?)
-    }
-
     /// Leases are for root, and a sandbox is made of what the daemon sees: a caller who sees other
     /// mounts would get a service in the wrong place.
     fn refuse_others(&self, daemon_view: bool) -> Result<(), Failure> {
@@ -138,6 +119,40 @@ impl Object {
     }
 }
 
+/// Prepares everything for the process that `caller` stands for, and watches it from then on.
+async fn prepare(
+    manager: Arc<Manager>,
+    caller: OwnedFd,
+    request: Request,
+) -> Result<PrepareReply, Failure> {
+    let holder = holder(caller.as_fd())?;
+    let watch = Watch::new(&caller)?;
+    let (worker, record) = (Arc::clone(&manager), holder.clone());
+    let equipped = on_own_thread(move || {
+        let mut equipped = worker.prepare(&request, &record)?;
+        let namespace = equipped.build_namespace();
+        Ok((equipped, namespace))
+    });
+    let (equipped, namespace) = equipped.await?;
+    let uid = equipped.identity.uid;
+    match namespace {
+        Ok(namespace) => {
+            watch.start(&manager, uid, holder);
+            Ok(reply(equipped, namespace))
+        }
+        Err(failure) => {
+            let_go(manager, uid, holder).await?;
+            Err(failure)
+        }
+    }
+}
+
+/// Ends a hold on a lease, and waits until that is done.
+async fn let_go(manager: Arc<Manager>, uid: Uid, holder: HolderRecord) -> Result<(), Failure> {
+    let ended = tokio::task::spawn_blocking(move || manager.holder_ended(uid, &holder));
+    ended.await.or_fail(Stage::Daemon, "")
+}
+
 /// Waits for the end of a holder.
 struct Watch(AsyncFd<OwnedFd>);
 
@@ -156,9 +171,8 @@ impl Watch {
                 tracing::warn!(%uid, %error, "no longer watched");
                 return;
             }
-            let ended = tokio::task::spawn_blocking(move || manager.holder_ended(uid, &holder));
-            if let Err(error) = ended.await {
-                tracing::error!(%uid, %error, "release did not finish");
+            if let Err(failure) = let_go(manager, uid, holder).await {
+                tracing::error!(%uid, %failure, "release did not finish");
             }
         });
     }

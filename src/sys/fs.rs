@@ -54,7 +54,7 @@ pub fn status(fd: impl AsFd) -> SysResult<Status> {
 ///
 /// A symbolic link on the way is followed if it belongs to root and stands in a directory that
 /// only root can change, so that state can be kept on another disk; any other link is refused
-/// with `ELOOP`. `path` must be absolute.
+/// with `EPERM`. `path` must be absolute.
 ///
 /// # Errors
 /// Those of openat2(2); the subject is the path up to where it failed.
@@ -76,7 +76,7 @@ fn walk_trusted(path: &str) -> SysResult<OwnedFd> {
     let refused = || SysError {
         call: "open",
         subject: format!("{path}, on a way that not only root can change"),
-        errno: Errno::LOOP,
+        errno: Errno::PERM,
     };
     let root = || rustix::fs::open("/", flags, Mode::empty()).during("open", "/");
     let mut above = Vec::new();
@@ -245,7 +245,7 @@ mod tests {
             std::os::unix::fs::lchown(path("link"), Some(1000), None).expect("lchown");
             assert_eq!(
                 open_trusted(&path("link")).map_err(|e| e.errno).map(drop),
-                Err(Errno::LOOP)
+                Err(Errno::PERM)
             );
         }
     }

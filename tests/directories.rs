@@ -1,0 +1,181 @@
+//! Directories whose owner, place or neighbours are not what a first start finds.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing)]
+
+mod support;
+
+use support::Arena;
+
+const LAID: &str = "mkdir -m 700 /var/lib/private && mkdir /var/lib/private/old && \
+    echo kept > /var/lib/private/old/file && ln -s private/old /var/lib/old";
+
+#[test]
+fn a_tree_of_nobody_is_the_service_s_own_inside_and_stays_nobody_s_on_disk() {
+    let arena = Arena::new();
+    arena
+        .sh(&format!(
+            "{LAID} && chown -R 65534:65534 /var/lib/private/old"
+        ))
+        .ok();
+    let script = "stat -L -c %U:%G /var/lib/old /var/lib/old/file; cat /var/lib/old/file; \
+        echo new > /var/lib/old/new && mkdir /var/lib/old/dir && stat -c %U /var/lib/old/new; \
+        cp /bin/true /var/lib/old/program && /var/lib/old/program && echo executed";
+    let seen = arena
+        .run([
+            "dynuser",
+            "run",
+            "-u",
+            "mapped",
+            "-p",
+            "StateDirectory=old",
+            "sh",
+            "-c",
+            script,
+        ])
+        .ok();
+    assert_eq!(
+        seen,
+        "mapped:mapped\nmapped:mapped\nkept\nmapped\nexecuted\n"
+    );
+    let owners = arena
+        .sh("stat -c %u:%g /var/lib/private/old /var/lib/private/old/*")
+        .ok();
+    assert_eq!(owners, "65534:65534\n".repeat(5));
+}
+
+#[test]
+fn a_command_that_stays_root_can_use_a_mapped_tree() {
+    let arena = Arena::new();
+    arena
+        .sh(&format!(
+            "{LAID} && chown -R 65534:65534 /var/lib/private/old"
+        ))
+        .ok();
+    let script = "id -u; touch /var/lib/old/by-root && stat -c %u /var/lib/old/by-root";
+    let seen = arena
+        .run([
+            "dynuser",
+            "run",
+            "-u",
+            "mapped",
+            "-p",
+            "StateDirectory=old",
+            "!sh",
+            "-c",
+            script,
+        ])
+        .ok();
+    assert_eq!(seen, "0\n0\n");
+}
+
+#[test]
+fn files_of_a_third_owner_in_a_mapped_tree_stay_out_of_reach() {
+    let arena = Arena::new();
+    arena
+        .sh(&format!(
+            "{LAID} && chown -R 65534:65534 /var/lib/private/old && echo secret > /var/lib/private/old/roots && \
+             chmod 600 /var/lib/private/old/roots"
+        ))
+        .ok();
+    let script = "cat /var/lib/old/roots 2>/dev/null || echo refused; chmod 644 /var/lib/old/roots 2>/dev/null || echo refused";
+    let seen = arena
+        .run([
+            "dynuser",
+            "run",
+            "-u",
+            "mapped",
+            "-p",
+            "StateDirectory=old",
+            "sh",
+            "-c",
+            script,
+        ])
+        .ok();
+    assert_eq!(seen, "refused\nrefused\n");
+}
+
+#[test]
+fn a_directory_of_a_running_service_is_refused_to_another() {
+    let arena = Arena::new();
+    let mut first = arena.spawn([
+        "dynuser",
+        "run",
+        "-u",
+        "first",
+        "-p",
+        "StateDirectory=shared",
+        "sh",
+        "-c",
+        "echo up; read end; true",
+    ]);
+    assert_eq!(first.line(), "up");
+    for directory in ["shared", "shared/inner"] {
+        let property = format!("StateDirectory={directory}");
+        let why = arena
+            .run(["dynuser", "run", "-u", "second", "-p", &property, "true"])
+            .fails(238);
+        assert!(why.contains("in use by first"), "{why}");
+    }
+    // The same kind elsewhere, and the same name of another kind, are nobody's.
+    arena
+        .run([
+            "dynuser",
+            "run",
+            "-u",
+            "second",
+            "-p",
+            "CacheDirectory=shared",
+            "true",
+        ])
+        .ok();
+    assert!(first.end().0.success());
+}
+
+#[test]
+fn state_that_root_keeps_on_another_disk_behind_a_link_is_used_there() {
+    let arena = Arena::new();
+    arena
+        .sh("mkdir -p /srv/disk && mount -t tmpfs -o mode=755 disk /srv/disk && umount /var/lib 2>/dev/null; \
+             rm -rf /var/lib && ln -s /srv/disk /var/lib")
+        .ok();
+    let script = "echo here > /var/lib/linked/file && pwd";
+    arena
+        .run([
+            "dynuser",
+            "run",
+            "-u",
+            "linked",
+            "-p",
+            "StateDirectory=linked",
+            "sh",
+            "-c",
+            script,
+        ])
+        .ok();
+    assert_eq!(
+        arena.run(["cat", "/srv/disk/private/linked/file"]).ok(),
+        "here\n"
+    );
+}
+
+#[test]
+fn a_base_behind_a_link_of_somebody_else_is_refused() {
+    let arena = Arena::new();
+    arena
+        .sh("mkdir -p /srv/disk && umount /var/lib 2>/dev/null; rm -rf /var/lib && ln -s /srv/disk /var/lib && \
+             chown -h 1000:1000 /var/lib")
+        .ok();
+    let why = arena
+        .run([
+            "dynuser",
+            "run",
+            "-u",
+            "linked",
+            "-p",
+            "StateDirectory=x",
+            "true",
+        ])
+        .fails(238);
+    assert!(why.contains("not only root"), "{why}");
+    assert_eq!(arena.run(["ls", "-A", "/srv/disk"]).ok(), "");
+}

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::unistd::{ForkResult, Pid};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{During, SysResult};
 
@@ -95,11 +96,12 @@ pub fn replace_standard_streams(log: impl AsFd) -> SysResult<()> {
 
 /// What a daemon does first: nothing of whoever started it stays with it. Descriptors beyond 0-2
 /// are closed (an inherited pipe would keep its reader waiting for as long as the daemon lives),
-/// signals and the file mode creation mask are reset, the working directory is `/`. SIGPIPE is
-/// ignored: a client that goes away must be an error, not the end. ps(1) shows it as `name`.
+/// signals, limits, the file mode creation mask and the session keyring are reset, the working
+/// directory is `/`. SIGPIPE is ignored: a client that goes away must be an error, not the end.
+/// ps(1) shows it as `name`.
 ///
 /// # Errors
-/// Those of close_range(2), sigaction(2) and chdir(2).
+/// Those of close_range(2), sigaction(2), keyctl(2) and chdir(2).
 pub fn become_clean(name: &str) -> SysResult<()> {
     // SAFETY: called first of all, before this process has opened anything of its own: no owner
     // of a descriptor above 2 exists in it.
@@ -112,7 +114,41 @@ pub fn become_clean(name: &str) -> SysResult<()> {
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { sigaction(Signal::SIGPIPE, &ignore) }.during("sigaction", Signal::SIGPIPE)?;
     super::ids::reset_umask();
+    lift_limits();
+    super::keyring::join_new_session()?;
     let c_name = CString::new(name).unwrap_or_default();
     rustix::thread::set_name(&c_name).during("prctl", "PR_SET_NAME")?;
     rustix::process::chdir("/").during("chdir", "/")
+}
+
+/// Lifts the limits (getrlimit(2)) that whoever started the daemon has set for himself: with his
+/// RLIMIT_FSIZE, say, the kernel would end the daemon in the middle of writing a lease. Where the
+/// hard limit cannot be lifted, as in some containers, the soft one goes up to it.
+fn lift_limits() {
+    for resource in [
+        Resource::As,
+        Resource::Cpu,
+        Resource::Data,
+        Resource::Fsize,
+        Resource::Nofile,
+    ] {
+        let now = getrlimit(resource);
+        let none = Rlimit {
+            current: None,
+            maximum: None,
+        };
+        let highest = Rlimit {
+            current: now.maximum,
+            maximum: now.maximum,
+        };
+        // The number of open files has an end even for root (fs.nr_open): there the hard limit
+        // that the host gives to everybody is the one to go to.
+        let lifted = match resource {
+            Resource::Nofile => setrlimit(resource, highest),
+            _ => setrlimit(resource, none).or_else(|_| setrlimit(resource, highest)),
+        };
+        if let Err(error) = lifted {
+            tracing::debug!(?resource, %error, "stays");
+        }
+    }
 }

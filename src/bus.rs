@@ -13,8 +13,8 @@ use zbus::names::ErrorName;
 use zbus::{DBusError, Guid};
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::lease::HolderRecord;
-use crate::manager::{Equipped, Manager, holder};
+use crate::lease::ProcessRecord;
+use crate::manager::{Equipped, Manager, process};
 use crate::protocol::{ERRORS, PATH, PrepareReply, Properties, assignments};
 use crate::request::Request;
 use crate::sys::identity::mount_namespace_of;
@@ -88,7 +88,7 @@ impl Object {
         let uid = Uid::new(uid).ok_or_else(|| {
             Failure::new(Stage::Request, uid.to_string(), "is no number of a service")
         })?;
-        let holder = holder(self.caller.as_fd())?;
+        let holder = process(self.caller.as_fd())?;
         Ok(let_go(Arc::clone(&self.manager), uid, holder).await?)
     }
 }
@@ -125,7 +125,7 @@ async fn prepare(
     caller: OwnedFd,
     request: Request,
 ) -> Result<PrepareReply, Failure> {
-    let holder = holder(caller.as_fd())?;
+    let holder = process(caller.as_fd())?;
     let watch = Watch::new(&caller)?;
     let (worker, record) = (Arc::clone(&manager), holder.clone());
     let equipped = on_own_thread(move || {
@@ -141,16 +141,18 @@ async fn prepare(
             Ok(reply(equipped, namespace))
         }
         Err(failure) => {
-            let_go(manager, uid, holder).await?;
+            if let Err(stuck) = let_go(manager, uid, holder).await {
+                tracing::error!(%uid, %stuck);
+            }
             Err(failure)
         }
     }
 }
 
 /// Ends a hold on a lease, and waits until that is done.
-async fn let_go(manager: Arc<Manager>, uid: Uid, holder: HolderRecord) -> Result<(), Failure> {
+async fn let_go(manager: Arc<Manager>, uid: Uid, holder: ProcessRecord) -> Result<(), Failure> {
     let ended = tokio::task::spawn_blocking(move || manager.holder_ended(uid, &holder));
-    ended.await.or_fail(Stage::Daemon, "")
+    ended.await.or_fail(Stage::Daemon, "")?
 }
 
 /// Waits for the end of a holder.
@@ -163,7 +165,7 @@ impl Watch {
         register(pidfd).map(Self).or_fail(Stage::Daemon, subject)
     }
 
-    fn start(self, manager: &Arc<Manager>, uid: Uid, holder: HolderRecord) {
+    fn start(self, manager: &Arc<Manager>, uid: Uid, holder: ProcessRecord) {
         let manager = Arc::clone(manager);
         tokio::spawn(async move {
             if let Err(error) = self.0.readable().await {

@@ -18,7 +18,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::SOCKET;
 use crate::protocol::{ERRORS, INTERFACE, PATH, PrepareReply, properties};
 use crate::request::Request;
-use crate::sys::socket::{peer, receive, send_all};
+use crate::sys::socket::{peer_uid, receive, send_all};
 use crate::sys::wire;
 
 /// How long a daemon may take to answer on its socket when it is started, or to go away.
@@ -60,7 +60,8 @@ fn converse(message: &Message) -> Result<Message, Failure> {
     let deadline = Instant::now().checked_add(PATIENCE);
     loop {
         let stream = connect(deadline)?;
-        // No answer at all means that the daemon ended just then: it had not begun anything.
+        // No whole answer means that the daemon ended just then. The next one takes over what it had
+        // begun for us, and to ask again changes nothing: a process holds a lease once.
         if let Some(reply) = exchange(stream, message)? {
             return answer(reply);
         }
@@ -73,7 +74,7 @@ fn connect(deadline: Option<Instant>) -> Result<UnixStream, Failure> {
     loop {
         match UnixStream::connect(SOCKET) {
             Ok(stream) => {
-                if peer(&stream).or_fail(Stage::Daemon, SOCKET)?.uid != 0 {
+                if peer_uid(&stream).or_fail(Stage::Daemon, SOCKET)? != 0 {
                     return Err(Failure::new(Stage::Daemon, SOCKET, "is not root's"));
                 }
                 return Ok(stream);
@@ -103,7 +104,7 @@ fn give_up_after(deadline: Option<Instant>, why: &str) -> Result<(), Failure> {
 /// Starts a daemon and waits until it, or one that somebody else started, answers. It goes into
 /// the background by itself, so that it is not a child of what this process becomes.
 fn start_daemon() -> Result<(), Failure> {
-    let status = Command::new("/proc/self/exe")
+    let output = Command::new("/proc/self/exe")
         .arg0("dynuser")
         .args(["daemon", "--on-demand"])
         .env_clear()
@@ -113,20 +114,22 @@ fn start_daemon() -> Result<(), Failure> {
         )
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
+        .output()
         .or_fail(Stage::Daemon, "starting the daemon")?;
-    if status.success() {
+    if output.status.success() {
         return Ok(());
     }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let words = words.trim_end();
+    let why = words.strip_prefix("dynuser: ").unwrap_or(words).to_string();
     Err(Failure::new(
         Stage::Daemon,
-        "",
         "the daemon could not be started",
+        why,
     ))
 }
 
-/// One call and its answer; `None` if the other end closed before the first byte of an answer.
+/// One call and its answer; `None` if the other end closed before the answer was there whole.
 fn exchange(stream: UnixStream, message: &Message) -> Result<Option<Message>, Failure> {
     let subject = "talking to the daemon";
     // EXTERNAL: the kernel says who we are; "30" is the UID 0 in hexadecimal ASCII.
@@ -138,14 +141,7 @@ fn exchange(stream: UnixStream, message: &Message) -> Result<Option<Message>, Fa
     let (mut bytes, mut descriptors) = (Vec::new(), Vec::new());
     loop {
         match receive(&stream, &mut bytes, &mut descriptors) {
-            Ok(0) if bytes.is_empty() => return Ok(None),
-            Ok(0) => {
-                return Err(Failure::new(
-                    Stage::Daemon,
-                    subject,
-                    "it stopped in the middle",
-                ));
-            }
+            Ok(0) => return Ok(None),
             Ok(_) => {}
             Err(error) if error.errno == rustix::io::Errno::CONNRESET => return Ok(None),
             Err(error) => return Err(Failure::new(Stage::Daemon, subject, error)),

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixListener as StdListener;
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,12 +14,12 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bus;
 use crate::failure::{Failure, OrFail, Stage};
-use crate::layout::{LOCK, RUN, SOCKET};
-use crate::lease::{prepare_run, remove_run};
+use crate::layout::{LOCK, LOG, RUN, SOCKET};
+use crate::lease::{prepare_folder, prepare_run, remove_run};
 use crate::manager::Manager;
 use crate::report::{Log, start_logging};
 use crate::sys::lock::{Lock, try_lock};
-use crate::sys::run;
+use crate::sys::{mount, run};
 
 /// How a daemon is started.
 #[derive(Debug, Clone, Default)]
@@ -33,8 +33,8 @@ pub struct Options {
 /// How long a daemon that a launcher started stays when there is nothing to do.
 const DEFAULT_IDLE: Duration = Duration::from_secs(30);
 
-/// The log of a daemon that has no standard error of its own.
-const LOG: &str = "/run/dynuser/log";
+/// How long a daemon that is not needed waits until the other one answers.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Is the daemon until it ends.
 ///
@@ -84,10 +84,12 @@ fn in_background(options: &Options) -> Result<(), Failure> {
         };
     }
     drop(ready);
-    let started = Daemon::start().and_then(|daemon| {
-        rustix::process::setsid().or_fail(Stage::Daemon, "setsid")?;
-        Ok(daemon)
-    });
+    let started = mount::enter_namespace_of_init()
+        .or_fail(Stage::Daemon, "the mount namespace of process 1")
+        .and_then(|()| {
+            rustix::process::setsid().or_fail(Stage::Daemon, "setsid")?;
+            Daemon::start_or_wait()
+        });
     let daemon = match started {
         Ok(Some(daemon)) => daemon,
         // Somebody else was faster, and his is as good.
@@ -125,19 +127,38 @@ impl Daemon {
     /// Takes the lock; `None` if somebody else is the daemon.
     fn start() -> Result<Option<Self>, Failure> {
         let lock = loop {
-            prepare_run()?;
             match try_lock(Path::new(LOCK)) {
-                // A former daemon has just removed the folder on its way out.
-                Err(error) if error.errno == rustix::io::Errno::NOENT => {}
+                // The folder is not there yet, or a former daemon has just removed it.
+                Err(error) if error.errno == rustix::io::Errno::NOENT => prepare_folder(RUN)?,
                 lock => break lock.or_fail(Stage::Daemon, LOCK)?,
             }
         };
         let Some(lock) = lock else {
             return Ok(None);
         };
+        // Whoever removes folders has the lock: from here on they stay.
         prepare_run()?;
         let manager = Arc::new(Manager::new()?);
         Ok(Some(Self { lock, manager }))
+    }
+
+    /// Takes the lock, or waits until the daemon that has it answers: then there is nothing to do.
+    /// One that is on its way out gives the lock back.
+    fn start_or_wait() -> Result<Option<Self>, Failure> {
+        let begun = Instant::now();
+        loop {
+            if let Some(daemon) = Self::start()? {
+                return Ok(Some(daemon));
+            }
+            if StdStream::connect(SOCKET).is_ok() {
+                return Ok(None);
+            }
+            if begun.elapsed() > PATIENCE {
+                let why = "another daemon has the lock and does not answer";
+                return Err(Failure::new(Stage::Daemon, LOCK, why));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Adopts what is there and serves until told to end, or until nobody needs it.
@@ -169,14 +190,7 @@ impl Daemon {
         remove_socket();
         // Releases that have begun are seen to their end, within reason.
         runtime.shutdown_timeout(Duration::from_secs(20));
-        if self.manager.live() == 0 {
-            for path in [LOG, LOCK] {
-                if let Err(error) = fs::remove_file(path) {
-                    tracing::debug!(path, %error, "stays");
-                }
-            }
-            remove_run();
-        }
+        remove_run();
         drop(self.lock);
         served
     }

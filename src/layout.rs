@@ -28,6 +28,9 @@ pub const SOCKET: &str = "/run/dynuser/manager";
 /// Locked by whoever is a daemon, or starts one. Mode 0600, or anybody could hold it.
 pub const LOCK: &str = "/run/dynuser/lock";
 
+/// The log of a daemon in the background.
+pub const LOG: &str = "/run/dynuser/log";
+
 /// What stands before the number in the name of a link from a UID to a name.
 pub const BY_UID: &str = "uid:";
 

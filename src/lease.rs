@@ -5,15 +5,19 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{ErrorKind, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, OrFail, Stage};
-use crate::layout::{BY_NAME, BY_UID, LEASES, RUN, USERS, VIEWS};
+use crate::layout::{BY_NAME, BY_UID, LEASES, LOCK, LOG, RUN, USERS, VIEWS};
+use crate::sys::SysResult;
 use crate::sys::fs::{open_trusted, status};
+use crate::sys::identity::{Identity, reopen};
 
 /// Where a lease is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,15 +42,60 @@ impl State {
     }
 }
 
-/// A process that holds a lease: recognised by more than its number, which is reused.
+/// A process: recognised by more than its number, which is reused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HolderRecord {
+pub struct ProcessRecord {
     /// Process ID.
     pub pid: u32,
     /// When it started, in clock ticks after boot (proc_pid_stat(5), field 22).
     pub start_time: u64,
     /// The inode of its pidfd, which is never used again before a reboot, where the kernel has it.
     pub pidfd_inode: Option<u64>,
+}
+
+impl From<&Identity> for ProcessRecord {
+    fn from(process: &Identity) -> Self {
+        Self {
+            pid: process.pid,
+            start_time: process.start_time,
+            pidfd_inode: process.pidfd_inode,
+        }
+    }
+}
+
+impl ProcessRecord {
+    /// The process itself, if it still runs.
+    ///
+    /// # Errors
+    /// Those of [`reopen`]: then nobody can tell.
+    pub fn reopen(&self) -> SysResult<Option<OwnedFd>> {
+        reopen(&Identity {
+            pid: self.pid,
+            start_time: self.start_time,
+            pidfd_inode: self.pidfd_inode,
+        })
+    }
+}
+
+/// A process that holds a lease, and what it holds it for. All of this goes with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process.
+    #[serde(flatten)]
+    pub process: ProcessRecord,
+    /// The service that it is.
+    pub service: String,
+    /// Its directories, as kind and path below the base.
+    pub directories: Vec<(String, String)>,
+}
+
+impl Holder {
+    /// Its directories.
+    pub fn exec_directories(&self) -> impl Iterator<Item = ExecDirectory> {
+        self.directories
+            .iter()
+            .filter_map(|(kind, path)| ExecDirectory::parse(Kind::from_word(kind)?, path).ok())
+    }
 }
 
 /// A name, a number, and who holds it.
@@ -64,8 +113,6 @@ pub struct Lease {
     pub groups: Vec<u32>,
     /// The home directory of a user whom the host has anyway.
     pub home: Option<String>,
-    /// The services that run under it.
-    pub services: Vec<String>,
     /// Where it is in its life.
     pub state: State,
     /// Why it is in quarantine.
@@ -75,26 +122,40 @@ pub struct Lease {
     /// The boot during which it was made: a lease from an earlier one has no holders.
     pub boot_id: String,
     /// Who holds it.
-    pub holders: Vec<HolderRecord>,
-    /// Its directories, as kind and path below the base.
-    pub directories: Vec<(String, String)>,
+    pub holders: Vec<Holder>,
+    /// The directories in /run that were made under it, and go with it: noted before they are made.
+    pub made: Vec<String>,
 }
 
 impl Lease {
-    /// Its directories.
-    pub fn exec_directories(&self) -> Vec<ExecDirectory> {
-        self.directories
-            .iter()
-            .filter_map(|(kind, path)| ExecDirectory::parse(Kind::from_word(kind)?, path).ok())
-            .collect()
+    /// The services that run under it.
+    pub fn services(&self) -> Vec<&str> {
+        let mut services: Vec<&str> = self.holders.iter().map(|h| h.service.as_str()).collect();
+        services.sort_unstable();
+        services.dedup();
+        services
     }
 
-    /// Notes a directory, once.
-    pub fn add_directory(&mut self, directory: &ExecDirectory) {
-        let entry = (directory.kind().word().into(), directory.path().into());
-        if !self.directories.contains(&entry) {
-            self.directories.push(entry);
-        }
+    /// The directories of all its holders.
+    pub fn exec_directories(&self) -> Vec<ExecDirectory> {
+        let all = self.holders.iter().flat_map(Holder::exec_directories);
+        let mut directories: Vec<ExecDirectory> = all.collect();
+        directories.sort();
+        directories.dedup();
+        directories
+    }
+
+    /// The holders that have ended, although nobody has acted on it yet.
+    pub fn ended_holders(&self) -> Vec<ProcessRecord> {
+        // An error is no sign of an end.
+        let ended = |holder: &&Holder| matches!(holder.process.reopen(), Ok(None));
+        let ended = self.holders.iter().filter(ended);
+        ended.map(|holder| holder.process.clone()).collect()
+    }
+
+    /// Whether it has holders, but all of them have ended.
+    pub fn is_abandoned(&self) -> bool {
+        self.state == State::Running && self.ended_holders().len() == self.holders.len()
     }
 }
 
@@ -112,32 +173,58 @@ pub struct Found {
 /// # Errors
 /// Of [`Stage::Daemon`].
 pub fn prepare_run() -> Result<(), Failure> {
-    for path in [RUN, USERS, LEASES, VIEWS] {
-        match DirBuilder::new().mode(0o755).create(path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            made => made.or_fail(Stage::Daemon, path)?,
-        }
-        let found = open_trusted(path)
-            .and_then(status)
-            .or_fail(Stage::Daemon, path)?;
-        if found.uid != 0 || found.mode & 0o022 != 0 {
-            return Err(Failure::new(
-                Stage::Daemon,
-                path,
-                "is not root's alone; somebody made it before dynuser did",
-            ));
-        }
+    [RUN, USERS, LEASES, VIEWS]
+        .into_iter()
+        .try_for_each(prepare_folder)
+}
+
+/// Makes one of them, or checks it.
+///
+/// # Errors
+/// Of [`Stage::Daemon`].
+pub fn prepare_folder(path: &str) -> Result<(), Failure> {
+    match DirBuilder::new().mode(0o755).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => made.or_fail(Stage::Daemon, path)?,
+    }
+    let found = match open_trusted(path).and_then(status) {
+        // It was empty, and a daemon on its way out has just removed it.
+        Err(error) if error.errno == Errno::NOENT => return Ok(()),
+        found => found.or_fail(Stage::Daemon, path)?,
+    };
+    if found.uid != 0 || found.mode & 0o022 != 0 {
+        return Err(Failure::new(
+            Stage::Daemon,
+            path,
+            format!(
+                "somebody else made it, and could change what is in it; look at it, then: rm -r {path}"
+            ),
+        ));
     }
     Ok(())
 }
 
-/// Removes the folders in /run as far as they are empty, when the last daemon of an on-demand
-/// installation goes.
+/// Removes the folders in /run, as far as they are empty, when the last daemon of an on-demand
+/// installation goes. It must still hold the lock: the file goes last but for the folder it is in,
+/// so that nobody can be a daemon already while folders disappear.
 pub fn remove_run() {
-    for path in [VIEWS, LEASES, USERS, RUN] {
+    let folders = [VIEWS, LEASES, USERS].map(fs::remove_dir);
+    let empty = folders.iter().all(Result::is_ok);
+    for (path, removed) in [VIEWS, LEASES, USERS].iter().zip(folders) {
         // Not empty means in use; that is what the call is for.
-        if let Err(error) = fs::remove_dir(path) {
+        if let Err(error) = removed {
             tracing::debug!(path, %error, "stays");
+        }
+    }
+    if empty {
+        for removed in [
+            fs::remove_file(LOG),
+            fs::remove_file(LOCK),
+            fs::remove_dir(RUN),
+        ] {
+            if let Err(error) = removed {
+                tracing::debug!(path = RUN, %error, "stays");
+            }
         }
     }
 }

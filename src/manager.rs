@@ -5,20 +5,20 @@ mod table;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::allocate::{Choice, choose};
 use crate::apply::{Views, Workshop, build_namespace};
 use crate::candidates::candidates;
 use crate::directives::WorkingDirectory;
 use crate::failure::{Failure, OrFail, Stage};
-use crate::lease::{self, HolderRecord, Lease, State};
+use crate::lease::{self, Holder, Lease, ProcessRecord, State};
 use crate::observe;
 use crate::plan::{self, Identity, Plan, Step};
 use crate::release::release;
 use crate::request::Request;
 use crate::spec::Spec;
-use crate::sys::identity::{Identity as Process, boot_id, identify};
+use crate::sys::identity::{boot_id, identify};
 use crate::sys::ipc::Ipc;
 use crate::sys::random::hex_id;
 use crate::uid::{Uid, UidRange};
@@ -26,23 +26,16 @@ use crate::uid::{Uid, UidRange};
 pub use adopt::Adopted;
 use table::{Directories, Standing, Table};
 
-/// How the process that `pidfd` stands for is written down as a holder.
+/// How long a request that waits for the end of another lease goes without looking itself.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How the process that `pidfd` stands for is written down.
 ///
 /// # Errors
 /// Of [`Stage::Daemon`], if it is gone already.
-pub fn holder(pidfd: BorrowedFd<'_>) -> Result<HolderRecord, Failure> {
+pub fn process(pidfd: BorrowedFd<'_>) -> Result<ProcessRecord, Failure> {
     let process = identify(pidfd).or_fail(Stage::Daemon, "the calling process")?;
-    Ok(HolderRecord::from(&process))
-}
-
-impl From<&Process> for HolderRecord {
-    fn from(process: &Process) -> Self {
-        Self {
-            pid: process.pid,
-            start_time: process.start_time,
-            pidfd_inode: process.pidfd_inode,
-        }
-    }
+    Ok(ProcessRecord::from(&process))
 }
 
 /// Everything that a launcher needs to become the service, but for the namespace, which is yet to
@@ -67,16 +60,6 @@ impl Equipped {
     /// Of the stage of the step that failed. The lease goes on: its holder has to be let go.
     pub fn build_namespace(&mut self) -> Result<OwnedFd, Failure> {
         build_namespace(&self.steps, std::mem::take(&mut self.views))
-    }
-}
-
-impl From<&HolderRecord> for Process {
-    fn from(holder: &HolderRecord) -> Self {
-        Self {
-            pid: holder.pid,
-            start_time: holder.start_time,
-            pidfd_inode: holder.pidfd_inode,
-        }
     }
 }
 
@@ -127,12 +110,12 @@ impl Manager {
     ///
     /// # Errors
     /// Of the stage that failed; everything taken is given back then.
-    pub fn prepare(&self, request: &Request, holder: &HolderRecord) -> Result<Equipped, Failure> {
+    pub fn prepare(&self, request: &Request, process: &ProcessRecord) -> Result<Equipped, Failure> {
         let spec = Spec::check(request)?;
-        let claim = self.claim(&spec, holder)?;
+        let claim = self.claim(&spec, &holder(&spec, process))?;
         let equipped = self.equip(&spec, &claim);
         if equipped.is_err() {
-            self.holder_ended(claim.uid, holder);
+            log_failure(self.holder_ended(claim.uid, process));
         }
         equipped
     }
@@ -144,12 +127,14 @@ impl Manager {
     pub fn rehearse(&self, request: &Request) -> Result<(Identity, Plan), Failure> {
         let spec = Spec::check(request)?;
         let standing = self.table().standing(spec.user());
+        self.table().directories_for(&spec)?;
         let claim = match standing {
             Standing::Live(claim) => claim,
             Standing::Unknown | Standing::Busy => {
                 self.allocate(&spec, |uid| !self.table().has(uid))?
             }
         };
+        self.table().refuse_second_name(spec.user(), claim.uid)?;
         let identity = identity(&spec, &claim)?;
         let plan = plan::plan(&spec, &identity, &observe::look(&spec)?)?;
         Ok((identity, plan))
@@ -172,7 +157,7 @@ impl Manager {
     }
 
     /// A lease for the service: the one that its name has already, or a new one.
-    fn claim(&self, spec: &Spec, holder: &HolderRecord) -> Result<Claim, Failure> {
+    fn claim(&self, spec: &Spec, holder: &Holder) -> Result<Claim, Failure> {
         loop {
             if let Some(claim) = self.join_or_begin(spec, holder)? {
                 return Ok(claim);
@@ -200,13 +185,18 @@ impl Manager {
 
     /// Joins the lease that the name has already; otherwise the name is being allocated by the
     /// caller from here on.
-    fn join_or_begin(&self, spec: &Spec, holder: &HolderRecord) -> Result<Option<Claim>, Failure> {
-        let mut table = self.table();
+    fn join_or_begin(&self, spec: &Spec, holder: &Holder) -> Result<Option<Claim>, Failure> {
         loop {
+            // A holder that has ended must not keep its own successor waiting for the news of it.
+            let ended = self.table().ended_in_the_way(spec);
+            for (uid, process) in ended {
+                log_failure(self.holder_ended(uid, &process));
+            }
+            let mut table = self.table();
             match (table.standing(spec.user()), table.directories_for(spec)?) {
-                (Standing::Busy, _) | (_, Directories::Busy) => table = self.wait(table),
+                (Standing::Busy, _) | (_, Directories::Busy) => drop(self.wait(table)),
                 (Standing::Live(claim), Directories::Free) => {
-                    table.share(&claim, spec, holder)?;
+                    table.share(claim.uid, holder)?;
                     return Ok(Some(claim));
                 }
                 (Standing::Unknown, Directories::Free) => {
@@ -248,6 +238,10 @@ impl Manager {
             .unwrap_or_else(PoisonError::into_inner);
         let observed = observe::look(spec)?;
         let plan = plan::plan(spec, &identity, &observed)?;
+        let made = plan.made_for_the_lease();
+        if !made.is_empty() {
+            self.table().note_made(claim.uid, made)?;
+        }
         let views = self.workshop.prepare_host(&plan.host)?;
         drop(alone);
         if identity.dynamic {
@@ -263,31 +257,35 @@ impl Manager {
     }
 
     /// A holder of a lease has ended. When it was the last one, everything is taken back before
-    /// this returns, and if that is not possible the number is put in quarantine.
-    pub fn holder_ended(&self, uid: Uid, holder: &HolderRecord) {
-        let Some(lease) = self.table().let_go(uid, holder) else {
-            return;
-        };
-        self.take_back(lease);
+    /// this returns.
+    ///
+    /// # Errors
+    /// Why the number is in quarantine from now on, if not everything could be taken back.
+    pub fn holder_ended(&self, uid: Uid, process: &ProcessRecord) -> Result<(), Failure> {
+        let last = self.table().let_go(uid, process);
+        last.map_or(Ok(()), |lease| self.take_back(lease))
     }
 
     /// Takes back what a lease had, which has no holders any more.
-    fn take_back(&self, mut lease: Lease) {
+    fn take_back(&self, mut lease: Lease) -> Result<(), Failure> {
         log_failure(lease::save(&lease));
         let released = release(&lease, &self.ipc).and_then(|()| lease::remove(lease.uid));
         let mut table = self.table();
-        match released {
-            Ok(()) => table.forget(lease.uid),
-            Err(failure) => {
-                tracing::error!(uid = lease.uid, name = lease.name, %failure, "quarantined");
-                lease.state = State::Quarantined;
-                lease.reason = Some(failure.to_string());
-                log_failure(lease::withdraw(&lease.name, lease.uid));
-                log_failure(lease::save(&lease));
-                table.enter(lease);
-            }
+        if let Err(failure) = &released {
+            tracing::error!(uid = lease.uid, name = lease.name, %failure, "quarantined");
+            lease.state = State::Quarantined;
+            lease.reason = Some(failure.to_string());
+            log_failure(lease::withdraw(&lease.name, lease.uid));
+            log_failure(lease::save(&lease));
+            table.enter(lease);
+        } else {
+            table.forget(lease.uid);
         }
         self.changed.notify_all();
+        released.map_err(|failure| Failure {
+            subject: format!("the number stays out of use: {}", failure.subject),
+            ..failure
+        })
     }
 
     /// How many leases there are, those in quarantine not counted: as long as it is not 0, the
@@ -300,21 +298,22 @@ impl Manager {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until something has changed, or it is time to look whether holders have ended.
     fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
         self.changed
-            .wait(table)
+            .wait_timeout(table, LOOK_AGAIN)
             .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 
-    fn new_lease(&self, spec: &Spec, claim: &Claim, holder: &HolderRecord) -> Lease {
-        let mut lease = Lease {
+    fn new_lease(&self, spec: &Spec, claim: &Claim, holder: &Holder) -> Lease {
+        Lease {
             name: spec.user().to_string(),
             uid: claim.uid.get(),
             gid: claim.gid,
             dynamic: claim.dynamic,
             groups: claim.groups.clone(),
             home: claim.home.clone(),
-            services: vec![spec.service().to_string()],
             state: State::Running,
             reason: None,
             since: SystemTime::now()
@@ -322,12 +321,20 @@ impl Manager {
                 .map_or(0, |age| age.as_secs()),
             boot_id: self.boot_id.clone(),
             holders: vec![holder.clone()],
-            directories: Vec::new(),
-        };
-        for directory in spec.directories() {
-            lease.add_directory(directory);
+            made: Vec::new(),
         }
-        lease
+    }
+}
+
+/// A holder as the service that it asked for.
+fn holder(spec: &Spec, process: &ProcessRecord) -> Holder {
+    let directories = spec.directories().iter();
+    Holder {
+        process: process.clone(),
+        service: spec.service().to_string(),
+        directories: directories
+            .map(|directory| (directory.kind().word().into(), directory.path().into()))
+            .collect(),
     }
 }
 

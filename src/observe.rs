@@ -85,13 +85,15 @@ fn entry(path: &str) -> SysResult<Entry> {
         gid,
         mode,
         kind,
+        ..
     } = status(&pinned)?;
     Ok(match kind {
         FileType::Directory => Entry::Directory {
             uid,
             gid,
             mode,
-            empty: is_empty(open_beneath(&place.parent, &place.name)?)?,
+            // Of root's alone it matters, and a service's may be long to read.
+            empty: uid == 0 && is_empty(open_beneath(&place.parent, &place.name)?)?,
         },
         FileType::Symlink => Entry::Link(link_target(&pinned)?),
         _ => Entry::Other,
@@ -119,29 +121,64 @@ fn writable_mounts() -> Result<Vec<PathBuf>, Failure> {
     Ok(parse_writable_mounts(&table))
 }
 
-/// Reads a mountinfo (proc_pid_mountinfo(5)). Of several mounts at one path the last counts: it
-/// lies on top.
-fn parse_writable_mounts(table: &[u8]) -> Vec<PathBuf> {
-    let mut mounts: Vec<(PathBuf, bool)> = Vec::new();
-    for line in table.split(|byte| *byte == b'\n') {
-        let mut fields = line.split(|byte| *byte == b' ').skip(4);
-        let (Some(path), Some(options)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        let path = unescape(path);
-        if !KERNEL_TREES.iter().any(|tree| path.starts_with(tree)) {
-            continue;
-        }
-        let writable = options
-            .split(|byte| *byte == b',')
-            .any(|word| word == b"rw");
-        mounts.retain(|(other, _)| *other != path);
-        mounts.push((path, writable));
+/// One line of a mountinfo (proc_pid_mountinfo(5)).
+struct Mount {
+    id: u64,
+    parent: u64,
+    path: PathBuf,
+    writable: bool,
+}
+
+impl Mount {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let number = |field: Option<&[u8]>| str::from_utf8(field?).ok()?.parse().ok();
+        let (id, parent) = (number(fields.next())?, number(fields.next())?);
+        let mut fields = fields.skip(2);
+        let path = unescape(fields.next()?);
+        let mut options = fields.next()?.split(|byte| *byte == b',');
+        Some(Self {
+            id,
+            parent,
+            path,
+            writable: options.any(|word| word == b"rw"),
+        })
     }
+
+    /// Whether `self` lies on top of `other`, or of the directory that `other` is mounted in.
+    fn hides(&self, other: &Self) -> bool {
+        let on_top = self.parent == other.id && self.path == other.path;
+        let beside = self.parent == other.parent
+            && self.id != other.id
+            && other.path.starts_with(&self.path);
+        on_top || beside
+    }
+}
+
+/// Reads a mountinfo. Mounts that lie hidden under others are left out: no path leads to them.
+fn parse_writable_mounts(table: &[u8]) -> Vec<PathBuf> {
+    let mounts: Vec<Mount> = table
+        .split(|byte| *byte == b'\n')
+        .filter_map(Mount::parse)
+        .filter(|mount| KERNEL_TREES.iter().any(|tree| mount.path.starts_with(tree)))
+        .collect();
     mounts
-        .into_iter()
-        .filter_map(|(path, writable)| writable.then_some(path))
+        .iter()
+        .filter(|mount| mount.writable && !is_hidden(mount, &mounts))
+        .map(|mount| mount.path.clone())
         .collect()
+}
+
+/// Whether a mount, or one that it is mounted in, lies under another one.
+fn is_hidden(mount: &Mount, mounts: &[Mount]) -> bool {
+    if mounts.iter().any(|other| other.hides(mount)) {
+        return true;
+    }
+    let parent = mounts
+        .iter()
+        .find(|other| other.id == mount.parent && other.id != mount.id);
+    // What lies on top of its parent hides it, and is not hidden with it.
+    parent.is_some_and(|parent| parent.path != mount.path && is_hidden(parent, mounts))
 }
 
 /// Undoes the octal escapes of mountinfo: `\040` is a blank.
@@ -187,19 +224,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn writable_mounts_are_those_of_the_kernel_s_trees_on_top() {
+    fn writable_mounts_are_those_of_the_kernel_s_trees_that_can_be_reached() {
         let table = b"1 0 8:1 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
             2 1 0:5 / /proc rw,nosuid - proc proc rw\n\
             3 2 0:5 /sys /proc/sys ro,nosuid - proc proc rw\n\
             4 1 0:6 / /dev rw - devtmpfs dev rw\n\
             5 4 0:7 / /dev/with\\040blank rw - tmpfs t rw\n\
             6 4 0:8 / /dev/shm rw - tmpfs t rw\n\
-            7 4 0:9 / /dev/shm ro - tmpfs t rw\n\
+            7 6 0:9 / /dev/shm ro - tmpfs t rw\n\
             8 1 0:9 / /device rw - tmpfs t rw\n\
             broken\n";
         assert_eq!(
             parse_writable_mounts(table),
             ["/proc", "/dev", "/dev/with blank"].map(PathBuf::from)
+        );
+    }
+
+    #[test]
+    fn what_lies_under_another_mount_is_left_out() {
+        // As `unshare --mount-proc` leaves it on a host with binfmt_misc, and a mount over a
+        // directory that has one further in.
+        let table = b"1 0 8:1 / / rw - ext4 /dev/vda rw\n\
+            2 1 0:5 / /proc rw - proc proc rw\n\
+            3 2 0:6 / /proc/sys/fs/binfmt_misc rw - binfmt_misc b rw\n\
+            4 2 0:7 / /proc rw - proc proc rw\n\
+            5 1 0:8 / /sys rw - sysfs sysfs rw\n\
+            6 5 0:9 / /sys/fs/cgroup/unified rw - cgroup2 c rw\n\
+            7 5 0:10 / /sys/fs/cgroup rw - tmpfs t rw\n\
+            8 6 0:11 / /sys/fs/cgroup/unified/deep rw - tmpfs t rw\n";
+        assert_eq!(
+            parse_writable_mounts(table),
+            ["/proc", "/sys", "/sys/fs/cgroup"].map(PathBuf::from)
         );
     }
 

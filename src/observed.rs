@@ -16,7 +16,7 @@ pub enum Entry {
         gid: u32,
         /// Its permission bits, 07777 at most.
         mode: u32,
-        /// Whether nothing is in it.
+        /// Whether it is root's and nothing is in it.
         empty: bool,
     },
     /// A symbolic link, with its target. It is not followed.

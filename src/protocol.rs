@@ -20,17 +20,6 @@ pub const ERRORS: &str = "org.dynuser1.Error.";
 /// assigned one after the other.
 pub type Properties = HashMap<String, OwnedVariant>;
 
-/// The arguments of `Prepare`.
-#[derive(Debug, Serialize, Deserialize, Type)]
-pub struct PrepareCall {
-    /// The name of the service.
-    pub service: String,
-    /// Its properties.
-    pub properties: Properties,
-    /// Whether the daemon's view of the file system is right even if the caller has another one.
-    pub daemon_view: bool,
-}
-
 /// What `Prepare` answers.
 #[derive(Debug, Serialize, Deserialize, Type)]
 pub struct PrepareReply {

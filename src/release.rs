@@ -1,19 +1,20 @@
 //! Taking back what a lease had, in the order that leaves no hole: the number is free last.
 
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::exec_directory::Kind;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::VIEWS;
 use crate::lease::{self, Lease};
 use crate::place::{self, Place};
+use crate::sys::fs::{open_beneath, status};
 use crate::sys::ipc::Ipc;
 use crate::sys::process::{Process, end_all, holding, sharing_group};
-use crate::sys::remove::remove_tree;
+use crate::sys::remove::{remove_empty, remove_exactly, remove_tree};
 use crate::sys::{SysResult, keyring};
 
 /// How long processes may go on after SIGTERM before they get SIGKILL.
@@ -39,7 +40,7 @@ pub fn release(lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
         ipc.remove(lease.uid).or_fail(Stage::User, &lease.name)?;
         keyring::clear(lease.uid).or_fail(Stage::User, &lease.name)?;
     }
-    remove_runtime_directories(lease)?;
+    remove_made_directories(lease)?;
     remove_tree_at(&format!("{VIEWS}/{}", lease.uid)).or_fail(Stage::User, VIEWS)?;
     if lease.dynamic {
         lease::withdraw(&lease.name, lease.uid)?;
@@ -50,8 +51,8 @@ pub fn release(lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
 /// Ends every process that carries the number, and sees that none is left.
 fn stop_processes(lease: &Lease) -> Result<(), Failure> {
     for (signal, wait) in [(Signal::TERM, GRACE), (Signal::KILL, LAST_WAIT)] {
-        if still_running(lease)?.is_empty() {
-            return Ok(());
+        if running(lease)?.is_empty() {
+            break;
         }
         let sent = end_all(lease.uid, signal).and_then(|()| match signal {
             // A stopped process takes SIGTERM only once it goes on.
@@ -60,40 +61,71 @@ fn stop_processes(lease: &Lease) -> Result<(), Failure> {
         });
         sent.or_fail(Stage::User, &lease.name)?;
         let deadline = Instant::now().checked_add(wait);
-        while !still_running(lease)?.is_empty() {
+        while !running(lease)?.is_empty() {
             if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
                 break;
             }
             std::thread::sleep(PAUSE);
         }
     }
-    match still_running(lease)?.first() {
-        None => Ok(()),
-        Some(Process { pid, name }) => Err(Failure::new(
+    let refused = |process: &Process, why: &str| {
+        let Process { pid, name } = process;
+        Err(Failure::new(
             Stage::User,
             &lease.name,
-            format!("process {pid} ({name}) does not end"),
-        )),
+            format!("process {pid} ({name}) {why}"),
+        ))
+    };
+    if let Some(process) = running(lease)?.first() {
+        return refused(process, "does not end");
+    }
+    // These run as somebody else, root perhaps: no signal of the user's reaches them.
+    match sharing_group(lease.gid)
+        .or_fail(Stage::User, &lease.name)?
+        .first()
+    {
+        None => Ok(()),
+        Some(process) => refused(process, "is not the user's but has its group; end it"),
     }
 }
 
-/// The processes that carry the number, also as one of their supplementary groups.
-fn still_running(lease: &Lease) -> Result<Vec<Process>, Failure> {
-    let mut found = holding(lease.uid).or_fail(Stage::User, &lease.name)?;
-    if found.is_empty() {
-        found = sharing_group(lease.gid).or_fail(Stage::User, &lease.name)?;
-    }
-    Ok(found)
+/// The processes that carry the number.
+fn running(lease: &Lease) -> Result<Vec<Process>, Failure> {
+    holding(lease.uid).or_fail(Stage::User, &lease.name)
 }
 
-fn remove_runtime_directories(lease: &Lease) -> Result<(), Failure> {
-    // Innermost first, so that a directory in another one of the same service is gone already.
-    for directory in lease.exec_directories().iter().rev() {
-        if directory.kind() == Kind::Runtime {
-            let path = directory.real();
-            remove_tree_at(&path).or_fail(directory.kind().stage(), path)?;
+/// Removes the directories in /run that were made under the lease, innermost first.
+fn remove_made_directories(lease: &Lease) -> Result<(), Failure> {
+    let mut made: Vec<&String> = lease.made.iter().collect();
+    made.sort();
+    made.dedup();
+    for path in made.into_iter().rev() {
+        remove_made_directory(lease, path).or_fail(Stage::RuntimeDirectory, path)?;
+    }
+    Ok(())
+}
+
+/// Removes one of them: the service's with everything in it; one that is root's, a parent or one
+/// that was made and not yet given, only if it is empty. One of somebody else is not what we made.
+fn remove_made_directory(lease: &Lease, path: &str) -> SysResult<()> {
+    let opened = place::find(path).and_then(|place| {
+        let directory = open_beneath(&place.parent, &place.name)?;
+        Ok((place, status(&directory)?))
+    });
+    let (Place { parent, name }, found) = match opened {
+        Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            return Ok(());
         }
+        opened => opened?,
+    };
+    let name = CString::new(name).unwrap_or_default();
+    if (found.uid, found.gid) == (lease.uid, lease.gid) {
+        return remove_exactly(parent.as_fd(), &name, found.id);
     }
+    if found.uid == 0 {
+        return remove_empty(parent.as_fd(), &name);
+    }
+    tracing::warn!(path, owner = found.uid, "is somebody else's by now");
     Ok(())
 }
 
@@ -103,7 +135,7 @@ fn remove_tree_at(path: &str) -> SysResult<()> {
         Err(error) => Err(error),
         Ok(Place { parent, name }) => {
             let name = CString::new(name).unwrap_or_default();
-            remove_tree(std::os::fd::AsFd::as_fd(&parent), &name)
+            remove_tree(parent.as_fd(), &name)
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::lease::{Found, Lease};
+use crate::lease::{Found, Lease, State};
 
 /// Where the log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +16,6 @@ pub enum Log {
     Stderr,
     /// The file of a daemon in the background: only what somebody should look at.
     File,
-    /// Standard error of a command that was asked to tell every step.
-    Steps,
 }
 
 /// Starts the log. Both kinds write to standard error; a daemon in the background replaces it.
@@ -25,7 +23,6 @@ pub fn start_logging(log: Log) {
     let level = match log {
         Log::Stderr => LevelFilter::INFO,
         Log::File => LevelFilter::WARN,
-        Log::Steps => LevelFilter::DEBUG,
     };
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
@@ -66,13 +63,13 @@ pub fn table(found: &[Found]) -> String {
             Ok(lease) => [
                 lease.name.clone(),
                 lease.uid.to_string(),
-                lease.state.word().into(),
+                state(lease).word().into(),
                 first_pid(lease).map_or_else(|| "-".into(), |pid| pid.to_string()),
                 age(lease.since),
                 lease
                     .reason
                     .clone()
-                    .unwrap_or_else(|| lease.services.join(" ")),
+                    .unwrap_or_else(|| lease.services().join(" ")),
             ],
             Err(why) => [
                 "-".into(),
@@ -115,11 +112,11 @@ fn json_of(found: &Found) -> serde_json::Value {
             "name": lease.name,
             "uid": lease.uid,
             "gid": lease.gid,
-            "state": lease.state,
+            "state": state(lease),
             "pid": first_pid(lease),
-            "pids": lease.holders.iter().map(|holder| holder.pid).collect::<Vec<_>>(),
+            "pids": lease.holders.iter().map(|holder| holder.process.pid).collect::<Vec<_>>(),
             "dynamic": lease.dynamic,
-            "services": lease.services,
+            "services": lease.services(),
             "since": lease.since,
             "directories": directories(lease),
             "reason": lease.reason,
@@ -140,17 +137,17 @@ pub fn details(lease: &Lease) -> String {
     let pids: Vec<String> = lease
         .holders
         .iter()
-        .map(|holder| holder.pid.to_string())
+        .map(|holder| holder.process.pid.to_string())
         .collect();
     let mut lines = vec![
         ("Name", lease.name.clone()),
         ("UID", lease.uid.to_string()),
         ("GID", lease.gid.to_string()),
         ("User", kind.into()),
-        ("State", lease.state.word().into()),
+        ("State", state(lease).word().into()),
         ("Held by", pids.join(" ")),
         ("For", age(lease.since)),
-        ("Services", lease.services.join(" ")),
+        ("Services", lease.services().join(" ")),
         ("Directories", directories(lease).join(" ")),
     ];
     if let Some(reason) = &lease.reason {
@@ -170,8 +167,17 @@ fn directories(lease: &Lease) -> Vec<String> {
         .collect()
 }
 
+/// The state of a lease, as it is and not as the last daemon saw it: none may be running.
+fn state(lease: &Lease) -> State {
+    if lease.is_abandoned() {
+        State::Ending
+    } else {
+        lease.state
+    }
+}
+
 fn first_pid(lease: &Lease) -> Option<u32> {
-    lease.holders.first().map(|holder| holder.pid)
+    lease.holders.first().map(|holder| holder.process.pid)
 }
 
 /// How long ago a moment was, in the largest unit that fits.

@@ -3,9 +3,8 @@
 use std::os::fd::OwnedFd;
 
 use super::Manager;
-use crate::failure::Failure;
-use crate::lease::{self, Found, HolderRecord, Lease, State};
-use crate::sys::identity::reopen;
+use crate::failure::{Failure, OrFail, Stage};
+use crate::lease::{self, Found, Holder, Lease, ProcessRecord, State};
 use crate::uid::Uid;
 
 /// A holder that lives on.
@@ -14,7 +13,7 @@ pub struct Adopted {
     /// The number that it holds.
     pub uid: Uid,
     /// Who it is.
-    pub holder: HolderRecord,
+    pub holder: ProcessRecord,
     /// Readable when it has ended.
     pub pidfd: OwnedFd,
 }
@@ -26,13 +25,12 @@ impl Manager {
     /// # Errors
     /// Of [`crate::failure::Stage::Daemon`], if /run cannot be read or written.
     pub fn adopt(&self) -> Result<Vec<Adopted>, Failure> {
-        lease::prepare_run()?;
         lease::sweep();
         let mut holders = Vec::new();
         let mut table = self.table();
         for Found { uid, lease } in lease::load_all()? {
             let lease = match lease {
-                Ok(lease) => self.adopt_one(lease, &mut holders),
+                Ok(lease) => self.adopt_one(lease, &mut holders)?,
                 Err(why) => damaged(uid, why),
             };
             super::log_failure(lease::save(&lease));
@@ -50,45 +48,41 @@ impl Manager {
         Ok(holders)
     }
 
-    fn adopt_one(&self, mut lease: Lease, holders: &mut Vec<Adopted>) -> Lease {
-        let same_boot = lease.boot_id == self.boot_id;
+    fn adopt_one(&self, mut lease: Lease, adopted: &mut Vec<Adopted>) -> Result<Lease, Failure> {
         let Some(uid) = Uid::new(lease.uid).filter(|_| lease.state == State::Running) else {
-            return lease;
+            return Ok(lease);
         };
-        lease.holders.retain(|holder| {
-            // An error is no sign of life or death; a holder that cannot be watched must not end
-            // up with a lease that nobody ever takes back. Its processes are ended with it.
-            let found = same_boot
-                .then(|| reopen(&holder.into()).ok().flatten())
-                .flatten();
-            match found {
-                Some(pidfd) => {
-                    holders.push(Adopted {
-                        uid,
-                        holder: holder.clone(),
-                        pidfd,
-                    });
-                    true
-                }
-                None => false,
+        let mut alive: Vec<Holder> = Vec::new();
+        // After a reboot nobody holds anything, whatever processes have the same numbers now.
+        let same_boot = lease.boot_id == self.boot_id;
+        for holder in lease.holders.drain(..).filter(|_| same_boot) {
+            // An error is no sign of life or death. To guess wrong would end a running service, or
+            // give its number away: better no daemon until it is known.
+            let subject = format!("process {}, which holds {uid}", holder.process.pid);
+            let pidfd = holder.process.reopen().or_fail(Stage::Daemon, subject)?;
+            if let Some(pidfd) = pidfd {
+                adopted.push(Adopted {
+                    uid,
+                    holder: holder.process.clone(),
+                    pidfd,
+                });
+                alive.push(holder);
             }
-        });
-        if lease.holders.is_empty() {
+        }
+        if alive.is_empty() {
             lease.state = State::Ending;
         }
-        lease
+        lease.holders = alive;
+        Ok(lease)
     }
 
-    /// Takes back the leases that were ending when the former daemon ended, one after the other.
+    /// Takes back what the former daemon left half-done, or could not take back: what stood in the
+    /// way then may be gone now.
     pub fn finish_releases(&self) {
         loop {
-            let next = self
-                .table()
-                .leases()
-                .find(|lease| lease.state == State::Ending && lease.holders.is_empty())
-                .cloned();
+            let next = self.table().unfinished();
             match next {
-                Some(lease) => self.take_back(lease),
+                Some(lease) => super::log_failure(self.take_back(lease)),
                 None => break,
             }
         }
@@ -105,12 +99,11 @@ fn damaged(uid: u32, why: String) -> Lease {
         dynamic: true,
         groups: vec![uid],
         home: None,
-        services: Vec::new(),
         state: State::Quarantined,
         reason: Some(format!("the file of the lease was damaged: {why}")),
         since: 0,
         boot_id: String::new(),
         holders: Vec::new(),
-        directories: Vec::new(),
+        made: Vec::new(),
     }
 }

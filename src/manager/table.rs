@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::Claim;
 use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, Stage};
-use crate::lease::{self, HolderRecord, Lease, State};
+use crate::lease::{self, Holder, Lease, ProcessRecord, State};
 use crate::names::UserName;
 use crate::spec::Spec;
-use crate::sys::identity::reopen;
 use crate::uid::Uid;
 
 /// What the table says of a name.
@@ -30,12 +29,9 @@ pub(super) enum Directories {
     Busy,
 }
 
-/// Whether a lease is ending, or is about to because its holders have ended and only the news of
-/// it is still on the way.
+/// Whether a lease is ending, or is about to because its holders have ended.
 fn is_passing(lease: &Lease) -> bool {
-    // An error is no sign of an end: a holder counts as alive then.
-    let lives = |holder: &HolderRecord| !matches!(reopen(&holder.into()), Ok(None));
-    lease.state == State::Ending || !lease.holders.iter().any(lives)
+    lease.state == State::Ending || lease.is_abandoned()
 }
 
 /// A directory of a service that overlaps with one of a lease, and that one.
@@ -59,6 +55,8 @@ pub(super) struct Table {
     pending: BTreeSet<String>,
     /// Numbers that are being looked at, with the name for which.
     reserved: HashMap<u32, String>,
+    /// Numbers whose lease somebody is seeing to its end, or gave up on: nobody else may.
+    releasing: BTreeSet<u32>,
 }
 
 impl Table {
@@ -110,28 +108,29 @@ impl Table {
     }
 
     /// Adds a holder to a lease.
-    pub(super) fn share(
-        &mut self,
-        claim: &Claim,
-        spec: &Spec,
-        holder: &HolderRecord,
-    ) -> Result<(), Failure> {
-        let Some(lease) = self.leases.get_mut(&claim.uid.get()) else {
+    pub(super) fn share(&mut self, uid: Uid, holder: &Holder) -> Result<(), Failure> {
+        let Some(lease) = self.leases.get_mut(&uid.get()) else {
             return Ok(());
         };
         let mut shared = lease.clone();
-        for directory in spec.directories() {
-            shared.add_directory(directory);
-        }
-        if !shared.holders.contains(holder) {
-            shared.holders.push(holder.clone());
-        }
-        let service = spec.service().to_string();
-        if !shared.services.contains(&service) {
-            shared.services.push(service);
-        }
+        shared
+            .holders
+            .retain(|other| other.process != holder.process);
+        shared.holders.push(holder.clone());
         lease::save(&shared)?;
         *lease = shared;
+        Ok(())
+    }
+
+    /// Notes directories in /run that are about to be made under a lease.
+    pub(super) fn note_made(&mut self, uid: Uid, paths: Vec<String>) -> Result<(), Failure> {
+        let Some(lease) = self.leases.get_mut(&uid.get()) else {
+            return Ok(());
+        };
+        let mut noted = lease.clone();
+        noted.made.extend(paths);
+        lease::save(&noted)?;
+        *lease = noted;
         Ok(())
     }
 
@@ -158,7 +157,7 @@ impl Table {
                 ours.public(),
                 format!(
                     "is in use by {} (user {}, {theirs})",
-                    lease.services.join(", "),
+                    lease.services().join(", "),
                     lease.name
                 ),
             ));
@@ -185,11 +184,11 @@ impl Table {
     }
 
     /// Takes a holder from a lease. When it was the last one, the lease is ending now, and is given
-    /// to the caller, who must see it to its end.
-    pub(super) fn let_go(&mut self, uid: Uid, holder: &HolderRecord) -> Option<Lease> {
+    /// to the caller, who alone must see it to its end.
+    pub(super) fn let_go(&mut self, uid: Uid, process: &ProcessRecord) -> Option<Lease> {
         let lease = self.leases.get_mut(&uid.get())?;
         let before = lease.holders.len();
-        lease.holders.retain(|other| other != holder);
+        lease.holders.retain(|holder| holder.process != *process);
         if lease.state != State::Running || lease.holders.len() == before {
             return None;
         }
@@ -198,12 +197,38 @@ impl Table {
             return None;
         }
         lease.state = State::Ending;
+        self.releasing.insert(lease.uid);
         Some(lease.clone())
+    }
+
+    /// A lease whose end the former daemon did not finish, or could not: given once, to a caller
+    /// who must see it to its end.
+    pub(super) fn unfinished(&mut self) -> Option<Lease> {
+        let next = self.leases.values_mut().find(|lease| {
+            let stuck =
+                lease.state == State::Quarantined && lease.dynamic && !lease.name.is_empty();
+            (lease.state == State::Ending || stuck) && !self.releasing.contains(&lease.uid)
+        })?;
+        next.state = State::Ending;
+        self.releasing.insert(next.uid);
+        Some(next.clone())
+    }
+
+    /// Of the leases that stand in the way of a service, the holders that have ended.
+    pub(super) fn ended_in_the_way(&self, spec: &Spec) -> Vec<(Uid, ProcessRecord)> {
+        self.leases
+            .values()
+            .filter(|lease| lease.name == spec.user().as_str() || clash(spec, lease).is_some())
+            .filter(|lease| lease.state == State::Running)
+            .filter_map(|lease| Some((Uid::new(lease.uid)?, lease.ended_holders())))
+            .flat_map(|(uid, ended)| ended.into_iter().map(move |process| (uid, process)))
+            .collect()
     }
 
     /// A lease has ended.
     pub(super) fn forget(&mut self, uid: u32) {
         self.leases.remove(&uid);
+        self.releasing.remove(&uid);
     }
 
     /// How many leases are not in quarantine, and requests for one.

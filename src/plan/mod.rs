@@ -246,6 +246,26 @@ impl fmt::Display for Step {
     }
 }
 
+impl Plan {
+    /// The directories in /run that the plan makes or takes: they go when the lease ends.
+    pub fn made_for_the_lease(&self) -> Vec<String> {
+        let made = self.host.iter().filter_map(|step| match step {
+            Step::MakeDirectory {
+                stage: Stage::RuntimeDirectory,
+                path,
+                ..
+            }
+            | Step::GiveDirectory {
+                stage: Stage::RuntimeDirectory,
+                path,
+                ..
+            } => Some(path.clone()),
+            _ => None,
+        });
+        made.collect()
+    }
+}
+
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.host

@@ -3,11 +3,10 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, Uid,
-};
+use rustix::fs::{CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, Uid};
 use rustix::io::Errno;
 
+use super::remove::FileId;
 use super::{During, SysError, SysResult};
 
 /// Symbolic links that are followed on the way to one directory, as many as the kernel follows.
@@ -29,6 +28,8 @@ pub struct Status {
     pub mode: u32,
     /// What kind of thing it is.
     pub kind: FileType,
+    /// Which one it is.
+    pub id: FileId,
 }
 
 impl From<Stat> for Status {
@@ -38,6 +39,7 @@ impl From<Stat> for Status {
             gid: stat.st_gid,
             mode: stat.st_mode & 0o7777,
             kind: FileType::from_raw_mode(stat.st_mode),
+            id: (stat.st_dev, stat.st_ino),
         }
     }
 }
@@ -157,23 +159,13 @@ pub fn link_target(fd: impl AsFd) -> SysResult<String> {
 /// # Errors
 /// Those of getdents64(2).
 pub fn is_empty(fd: impl AsFd) -> SysResult<bool> {
-    Ok(names(fd)?.is_empty())
-}
-
-/// The names in the directory `fd`, open for reading.
-///
-/// # Errors
-/// Those of getdents64(2).
-pub fn names(fd: impl AsFd) -> SysResult<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
     for entry in Dir::read_from(fd).during("getdents64", "")? {
         let entry = entry.during("getdents64", "")?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
         }
     }
-    Ok(names)
+    Ok(true)
 }
 
 /// Makes the directory `name` in `dir` and opens it. It belongs to root and nobody else may enter
@@ -211,17 +203,6 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> SysResult<()> {
 /// Those of symlinkat(2).
 pub fn make_link(dir: impl AsFd, name: &str, target: &str) -> SysResult<()> {
     rustix::fs::symlinkat(target, dir, name).during("symlinkat", name)
-}
-
-/// Removes the file or link `name` in `dir`; that nothing is there is fine.
-///
-/// # Errors
-/// Those of unlinkat(2) but `ENOENT`.
-pub fn remove_file(dir: impl AsFd, name: &str) -> SysResult<()> {
-    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Err(Errno::NOENT) => Ok(()),
-        done => done.during("unlinkat", name),
-    }
 }
 
 #[cfg(test)]

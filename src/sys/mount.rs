@@ -63,6 +63,24 @@ pub fn enter_namespace(namespace: impl AsFd) -> SysResult<()> {
     nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNS).during("setns", "mnt")
 }
 
+/// Enters the mount namespace of process 1, if the calling one is another: a daemon that serves the
+/// host must not be born into the private view of whoever needed it first. Where process 1 cannot
+/// be looked at, this is a container of some kind, and the caller's view is all there is.
+///
+/// # Errors
+/// Those of setns(2).
+pub fn enter_namespace_of_init() -> SysResult<()> {
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+    let init = rustix::fs::open("/proc/1/ns/mnt", flags, rustix::fs::Mode::empty());
+    let (Ok(init), Ok(ours)) = (init, current_namespace()) else {
+        return Ok(());
+    };
+    if super::fs::status(&init)?.id == super::fs::status(&ours)?.id {
+        return Ok(());
+    }
+    enter_namespace(init)
+}
+
 /// Makes a detached copy of the mount tree at `dir`: nobody sees it before it is attached.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ use super::{During, SysResult};
 const BUFFER: usize = 16 * 1024;
 
 /// The device and inode numbers of a file.
-pub(crate) type FileId = (u64, u64);
+pub type FileId = (u64, u64);
 
 /// Removes `name` in `parent`: a file or a link itself, a directory with everything in it, however deep.
 ///
@@ -42,12 +42,20 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> SysResult<()> {
 /// # Errors
 ///
 /// `ESTALE` if it is another one.
-pub(crate) fn remove_exactly(
-    parent: BorrowedFd<'_>,
-    name: &CStr,
-    expected: FileId,
-) -> SysResult<()> {
+pub fn remove_exactly(parent: BorrowedFd<'_>, name: &CStr, expected: FileId) -> SysResult<()> {
     remove(parent, name, Some(expected))
+}
+
+/// Removes the directory `name` in `parent` if it is empty; that it is not, or is not there, is fine.
+///
+/// # Errors
+///
+/// Those of rmdir(2).
+pub fn remove_empty(parent: BorrowedFd<'_>, name: &CStr) -> SysResult<()> {
+    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY) => Ok(()),
+        answer => gone_is_fine(answer).during("rmdir", shown(name)),
+    }
 }
 
 fn remove(parent: BorrowedFd<'_>, name: &CStr, expected: Option<FileId>) -> SysResult<()> {

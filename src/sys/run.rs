@@ -58,8 +58,9 @@ pub fn close_descriptors_on_exec() -> SysResult<()> {
     result.during("close_range", "3-")
 }
 
-/// Gives every signal its default action and unblocks all, as a service expects it. A SIGHUP that
-/// was ignored stays so: that is how nohup(1) works. Rust's own start-up ignores SIGPIPE.
+/// Gives every signal its default action and unblocks all, as a service expects it. SIGHUP, SIGINT
+/// and SIGQUIT stay ignored if they were: that is how nohup(1) works, and how a shell keeps its
+/// background jobs from the keys of the terminal. (Rust's own start-up ignores SIGPIPE.)
 ///
 /// # Errors
 /// Those of sigaction(2) and sigprocmask(2).
@@ -71,9 +72,16 @@ pub fn reset_signals() -> SysResult<()> {
         }
         // SAFETY: the default action runs no code of ours.
         let before = unsafe { sigaction(signal, &default) }.during("sigaction", signal)?;
-        if signal == Signal::SIGHUP && matches!(before.handler(), SigHandler::SigIgn) {
+        let kept = matches!(signal, Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT);
+        if kept && matches!(before.handler(), SigHandler::SigIgn) {
             // SAFETY: ignoring a signal runs no code of ours.
             unsafe { sigaction(signal, &before) }.during("sigaction", signal)?;
+        }
+    }
+    for signal in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+        // SAFETY: the default action runs no code of ours.
+        if unsafe { libc::signal(signal, libc::SIG_DFL) } == libc::SIG_ERR {
+            return Err(super::last_error()).during("signal", signal);
         }
     }
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
@@ -121,6 +129,9 @@ pub fn become_clean(name: &str) -> SysResult<()> {
     rustix::process::chdir("/").during("chdir", "/")
 }
 
+/// Descriptors for the daemon: a few for each number that it can hand out.
+const MOST_FILES: u64 = 65_536;
+
 /// Lifts the limits (getrlimit(2)) that whoever started the daemon has set for himself: with his
 /// RLIMIT_FSIZE, say, the kernel would end the daemon in the middle of writing a lease. Where the
 /// hard limit cannot be lifted, as in some containers, the soft one goes up to it.
@@ -141,12 +152,15 @@ fn lift_limits() {
             current: now.maximum,
             maximum: now.maximum,
         };
-        // The number of open files has an end even for root (fs.nr_open): there the hard limit
-        // that the host gives to everybody is the one to go to.
-        let lifted = match resource {
-            Resource::Nofile => setrlimit(resource, highest),
-            _ => setrlimit(resource, none).or_else(|_| setrlimit(resource, highest)),
+        // The number of open files has an end even for root (fs.nr_open).
+        let most = match resource {
+            Resource::Nofile => Rlimit {
+                current: Some(MOST_FILES),
+                maximum: Some(now.maximum.map_or(MOST_FILES, |most| most.max(MOST_FILES))),
+            },
+            _ => none,
         };
+        let lifted = setrlimit(resource, most).or_else(|_| setrlimit(resource, highest));
         if let Err(error) = lifted {
             tracing::debug!(?resource, %error, "stays");
         }

@@ -81,14 +81,18 @@ impl Signals {
         }
     }
 
-    /// The mask from before. It can be given to a child that was made by other means.
-    pub fn original(&self) -> &SigSet {
-        &self.original
-    }
-
     /// Gives the calling thread the mask from before: for the child.
     pub fn restore_original(&self) -> SysResult<()> {
         self.original.thread_set_mask().during("sigprocmask", "")
+    }
+}
+
+impl Drop for Signals {
+    /// Nobody reads them from here on: they act again as they did before.
+    fn drop(&mut self) {
+        if let Err(error) = self.restore_original() {
+            tracing::warn!(%error);
+        }
     }
 }
 

@@ -52,6 +52,14 @@ pub fn peer(socket: impl AsFd) -> SysResult<Peer> {
     })
 }
 
+/// The effective user ID of the process at the other end, which may be in another PID namespace.
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub fn peer_uid(socket: impl AsFd) -> SysResult<u32> {
+    Ok(raw_credentials(&socket)?.uid)
+}
+
 fn raw_credentials(socket: &impl AsFd) -> SysResult<libc::ucred> {
     let mut credentials = libc::ucred {
         pid: 0,

@@ -1,9 +1,10 @@
-//! Choosing a number for a name: each candidate is checked the same way, and an error of a check
-//! counts as taken.
+//! Choosing a number for a name: each candidate is checked the same way. A check that fails fails
+//! the request: nobody can tell then whether the number is free, nor any other.
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::names::UserName;
 use crate::sys::ipc::Ipc;
+use crate::sys::keyring;
 use crate::sys::names::{Answer, Question, User, ask};
 use crate::sys::process::holding;
 use crate::uid::Uid;
@@ -109,6 +110,9 @@ fn taken_by(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
 fn in_use(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
     if let Some(object) = ipc.found(uid.get()).or_fail(Stage::User, subject(uid))? {
         return Ok(Some(object));
+    }
+    if let Some(keys) = keyring::found(uid.get()).or_fail(Stage::User, subject(uid))? {
+        return Ok(Some(keys));
     }
     let processes = holding(uid.get()).or_fail(Stage::User, subject(uid))?;
     Ok(processes

@@ -1,14 +1,16 @@
 //! The command line: what the words mean, and which verb gets them.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::daemon;
 use crate::failure::{Failure, Stage};
 use crate::launcher::{self, Launch, Mode};
-use crate::lease::{self, Found};
+use crate::lease::{self, Found, State};
 use crate::report;
 use crate::request::Request;
 
@@ -42,19 +44,24 @@ enum Verb {
 #[derive(Debug, Args)]
 struct Run {
     /// The service's name, which is also its user's where that is possible
-    #[arg(short = 'u', long = "unit", value_name = "NAME")]
+    #[arg(
+        short = 'u',
+        long = "unit",
+        value_name = "NAME",
+        overrides_with = "unit"
+    )]
     unit: Option<String>,
     /// A property, as in a unit file: StateDirectory=foo
     #[arg(short = 'p', long = "property", value_name = "NAME=VALUE")]
     property: Vec<String>,
     /// The user's name, if not the service's: the same as -p User=
-    #[arg(long, value_name = "USER")]
+    #[arg(long, value_name = "USER", overrides_with = "uid")]
     uid: Option<String>,
     /// An environment variable; without a value, the caller's
     #[arg(short = 'E', long = "setenv", value_name = "NAME[=VALUE]")]
-    setenv: Vec<String>,
+    setenv: Vec<OsString>,
     /// Where the command starts
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", overrides_with = "working_directory")]
     working_directory: Option<String>,
     /// Give the command a terminal of its own
     #[arg(short = 't', long)]
@@ -76,12 +83,8 @@ struct Run {
     #[arg(long)]
     daemon_view: bool,
     /// The command and its arguments. A ! in front leaves it root, inside the sandbox
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "COMMAND"
-    )]
-    command: Vec<String>,
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -101,7 +104,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 
 /// Does what the command line says, and gives the exit status.
 pub fn main() -> u8 {
-    let mut words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let mut words: Vec<OsString> = std::env::args_os().collect();
     let called = words.first().map(std::path::Path::new);
     if called
         .and_then(|path| path.file_name())
@@ -122,17 +125,19 @@ pub fn main() -> u8 {
     }
 }
 
-/// Help is no failure; everything else is a bad request.
+/// Help is no failure. Everything else is a bad request, told in one line.
 fn usage(error: &clap::Error) -> u8 {
-    let status = if error.use_stderr() {
-        Stage::Request.exit_status()
-    } else {
-        0
-    };
-    match error.print() {
-        Ok(()) => status,
-        Err(_) => Stage::Request.exit_status(),
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return match error.print() {
+            Ok(()) if !error.use_stderr() => 0,
+            _ => Stage::Request.exit_status(),
+        };
     }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    report::say(&format!("dynuser: {first}; see: dynuser run --help"));
+    Stage::Request.exit_status()
 }
 
 fn obey(verb: Verb) -> Result<u8, Failure> {
@@ -168,7 +173,16 @@ fn show(user: &str) -> Result<(), Failure> {
     let wanted = |found: &&Found| {
         found.uid.to_string() == user || found.lease.as_ref().is_ok_and(|lease| lease.name == user)
     };
-    match found.iter().find(wanted).map(|found| &found.lease) {
+    // Of a name that is in use again, the one that is in use.
+    let stuck = |found: &&Found| {
+        found
+            .lease
+            .as_ref()
+            .is_ok_and(|lease| lease.state == State::Quarantined)
+    };
+    let mut matching: Vec<&Found> = found.iter().filter(wanted).collect();
+    matching.sort_by_key(stuck);
+    match matching.first().map(|found| &found.lease) {
         Some(Ok(lease)) => report::print(&report::details(lease)),
         Some(Err(why)) => Err(Failure::new(Stage::Request, user, why.as_str())),
         None => Err(Failure::new(

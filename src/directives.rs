@@ -40,7 +40,12 @@ pub struct Directive {
 
 /// Every directive there is.
 pub const TABLE: [Directive; 18] = [
-    directive("DynamicUser", |_, value| implied(value, &["yes"])),
+    directive("DynamicUser", |_, value| {
+        implied(value, &["yes"]).map_err(|_| {
+            "dynuser runs everything as a dynamic user; leave it out, or run the command without dynuser"
+                .into()
+        })
+    }),
     directive("User", |settings, value| {
         settings.user = (!value.is_empty()).then(|| value.into());
         Ok(())
@@ -108,7 +113,7 @@ fn implied(value: &str, accepted: &[&str]) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{value:?} is not possible: a dynamic user always has {}",
+        "is not possible: every service has {}, and it cannot be weakened",
         accepted.join(" or ")
     ))
 }
@@ -121,8 +126,10 @@ fn directories(settings: &mut Settings, kind: Kind, value: &str) -> Result<(), S
             .retain(|directory| directory.kind() != kind);
     }
     for word in words {
-        let directory =
-            ExecDirectory::parse(kind, &word).map_err(|why| format!("{word:?} {why}"))?;
+        let directory = ExecDirectory::parse(kind, &word).map_err(|why| match word == value {
+            true => why,
+            false => format!("{word:?} {why}"),
+        })?;
         if !settings.directories.contains(&directory) {
             settings.directories.push(directory);
         }
@@ -136,11 +143,9 @@ fn mode(settings: &mut Settings, kind: Kind, value: &str) -> Result<(), String> 
         .then(|| u32::from_str_radix(value, 8).ok())
         .flatten()
         .filter(|mode| *mode <= 0o7777)
-        .ok_or_else(|| format!("{value:?} is not an octal mode"))?;
+        .ok_or_else(|| String::from("is not an octal mode"))?;
     if mode & 0o6000 != 0 {
-        return Err(format!(
-            "{value:?} has a set-ID bit, which a dynamic user cannot have"
-        ));
+        return Err("has a set-ID bit, which a dynamic user cannot have".into());
     }
     settings.modes.push((kind, mode));
     Ok(())
@@ -156,10 +161,10 @@ fn working_directory(settings: &mut Settings, value: &str) -> Result<(), String>
         None => (value, false),
     };
     if path == "~" {
-        return Err("'~' is not possible: a dynamic user has no home directory".into());
+        return Err("a dynamic user has no home directory".into());
     }
     if !path.starts_with('/') || path.contains('\0') {
-        return Err(format!("{path:?} is not an absolute path"));
+        return Err("is not an absolute path".into());
     }
     settings.working_directory = Some(WorkingDirectory {
         path: path.into(),

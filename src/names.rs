@@ -74,7 +74,7 @@ impl UserName {
             return Err("a user name cannot be empty".into());
         }
         if name.bytes().all(|b| b.is_ascii_digit()) {
-            return Err("is a number; a dynamic user is asked for by name".into());
+            return Err("is a number; a user is asked for by name, one that exists too".into());
         }
         if name.len() > LONGEST_NAME {
             return Err(format!(

@@ -27,7 +27,7 @@ impl Spec {
         for (name, value) in &request.properties {
             settings
                 .assign(name, value)
-                .map_err(|why| Failure::new(Stage::Request, format!("{name}="), why))?;
+                .map_err(|why| Failure::new(Stage::Request, format!("{name}={value}"), why))?;
         }
         let user = match &settings.user {
             Some(name) => UserName::parse(name).map_err(|why| (name.as_str(), why)),

@@ -43,6 +43,7 @@ pub(super) fn host_steps(
     let mut builder = Builder {
         spec,
         owner: identity.owner(),
+        dynamic: identity.dynamic,
         observed,
         done: BTreeSet::new(),
         steps: Vec::new(),
@@ -59,6 +60,8 @@ pub(super) fn host_steps(
 struct Builder<'a> {
     spec: &'a Spec,
     owner: Owner,
+    /// Whether nobody but services of this lease can own something as this owner.
+    dynamic: bool,
     observed: &'a Observed,
     /// Paths that an earlier step makes or checked.
     done: BTreeSet<String>,
@@ -154,7 +157,7 @@ impl Builder<'_> {
     fn directory(&mut self, directory: &ExecDirectory) -> Result<(), Failure> {
         let (stage, path) = (directory.kind().stage(), directory.real());
         let mode = self.spec.mode(directory.kind());
-        let owner = match self.observed.entry(&path) {
+        let (uid, gid, mode_found, empty) = match self.observed.entry(&path) {
             Entry::Nothing => {
                 self.steps.push(Step::MakeDirectory {
                     stage,
@@ -165,60 +168,63 @@ impl Builder<'_> {
                 return Ok(());
             }
             Entry::Directory {
-                uid, gid, empty, ..
-            } => {
-                let found = Owner {
-                    uid: *uid,
-                    gid: *gid,
-                };
-                if found.uid == 0 {
-                    if !empty {
-                        return Err(Failure::new(
-                            stage,
-                            path.clone(),
-                            format!(
-                                "belongs to root and is not empty; if the service may have what is in it: chown -R {} {path}",
-                                self.owner
-                            ),
-                        ));
-                    }
-                    self.steps.push(Step::GiveDirectory {
-                        stage,
-                        path: path.clone(),
-                        from: found,
-                        to: self.owner,
-                    });
-                    self.owner
-                } else if found != self.owner && directory.kind().boundary().is_none() {
-                    return Err(Failure::new(
-                        stage,
-                        path,
-                        format!(
-                            "belongs to {found}, not to the service ({}); remove it if nobody uses it",
-                            self.owner
-                        ),
-                    ));
-                } else if found != self.owner && self.spec.is_nested(directory) {
-                    return Err(Failure::new(
-                        stage,
-                        path,
-                        format!("belongs to {found}, not to the service ({})", self.owner),
-                    ));
-                } else {
-                    found
-                }
-            }
+                uid,
+                gid,
+                mode,
+                empty,
+            } => (*uid, *gid, *mode, *empty),
             Entry::Link(_) | Entry::Other => {
                 return Err(Failure::new(stage, path, "is not a directory"));
             }
         };
+        let found = Owner { uid, gid };
+        // Made and not yet given, by a start that was cut short; elsewhere than in /run an empty
+        // one of root's may also be prepared by hand.
+        let unfinished = uid == 0 && empty && (mode_found == 0o700 || self.is_private(directory));
+        // Of a lease that nobody remembers: it is taken, so that it goes with this one.
+        let forgotten = found == self.owner && self.dynamic && !self.is_private(directory);
+        if unfinished || forgotten {
+            self.steps.push(Step::GiveDirectory {
+                stage,
+                path: path.clone(),
+                from: found,
+                to: self.owner,
+            });
+        } else if let Some(why) = self.not_ours(directory, found) {
+            return Err(Failure::new(stage, path, why));
+        }
         self.steps.push(Step::SetMode {
             stage,
             path,
             mode,
-            owner,
+            owner: if unfinished { self.owner } else { found },
         });
         Ok(())
+    }
+
+    fn is_private(&self, directory: &ExecDirectory) -> bool {
+        directory.kind().boundary().is_some()
+    }
+
+    /// Why the service cannot have a directory that belongs to `found`. A tree behind the boundary
+    /// may be anybody's but root's: it is shown through a mapping.
+    fn not_ours(&self, directory: &ExecDirectory, found: Owner) -> Option<String> {
+        let (path, ours) = (directory.real(), self.owner);
+        if found == ours {
+            None
+        } else if !self.is_private(directory) {
+            Some(format!(
+                "is there already and belongs to {found}; choose another name, or remove it if nobody uses it"
+            ))
+        } else if found.uid == 0 {
+            Some(format!(
+                "belongs to root and is not empty; if the service may have what is in it: chown -R {ours} {path}"
+            ))
+        } else if self.spec.is_nested(directory) {
+            Some(format!("belongs to {found}, not to the service ({ours})"))
+        } else {
+            None
+        }
     }
 
     /// The public name of a directory behind a boundary.

@@ -64,6 +64,19 @@ pub fn clear(uid: u32) -> SysResult<()> {
     }
 }
 
+/// The keys that carry `uid`, as a phrase. A kernel that does not tell has none to find.
+///
+/// # Errors
+///
+/// Those of reading `/proc/key-users`.
+pub fn found(uid: u32) -> SysResult<Option<String>> {
+    Ok(match keys(uid)? {
+        Keys::None | Keys::Unknown => None,
+        Keys::Some(1) => Some("a kernel key".into()),
+        Keys::Some(count) => Some(format!("{count} kernel keys")),
+    })
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Keys {
     /// The kernel counts no key, or knows none at all.

@@ -1,5 +1,6 @@
 //! How a child process ended.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::BorrowedFd;
 
 use nix::sys::signal::Signal;
@@ -51,6 +52,21 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> SysResult<Ended> {
         .map(Ended::Exited)
         .ok_or(Errno::INVAL)
         .during(CALL, "child")
+}
+
+/// Whether the process behind `pidfd` has ended, without reaping it.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> SysResult<bool> {
+    let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::io::retry_on_intr(|| poll(&mut watched, Some(&now)))
+        .map(|ready| ready > 0)
+        .during("poll", "pidfd")
 }
 
 /// Sends a signal to the process behind `pidfd`, and to no other that got its number.

@@ -55,7 +55,7 @@ impl Manager {
         let mut alive: Vec<Holder> = Vec::new();
         // After a reboot nobody holds anything, whatever processes have the same numbers now.
         let same_boot = lease.boot_id == self.boot_id;
-        for holder in lease.holders.drain(..).filter(|_| same_boot) {
+        for holder in lease.holders.iter().filter(|_| same_boot) {
             // An error is no sign of life or death. To guess wrong would end a running service, or
             // give its number away: better no daemon until it is known.
             let subject = format!("process {}, which holds {uid}", holder.process.pid);
@@ -66,13 +66,14 @@ impl Manager {
                     holder: holder.process.clone(),
                     pidfd,
                 });
-                alive.push(holder);
+                alive.push(holder.clone());
             }
         }
         if alive.is_empty() {
             lease.state = State::Ending;
+        } else {
+            lease.holders = alive;
         }
-        lease.holders = alive;
         Ok(lease)
     }
 

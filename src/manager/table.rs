@@ -187,15 +187,16 @@ impl Table {
     /// to the caller, who alone must see it to its end.
     pub(super) fn let_go(&mut self, uid: Uid, process: &ProcessRecord) -> Option<Lease> {
         let lease = self.leases.get_mut(&uid.get())?;
-        let before = lease.holders.len();
-        lease.holders.retain(|holder| holder.process != *process);
-        if lease.state != State::Running || lease.holders.len() == before {
+        let mine = |holder: &Holder| holder.process == *process;
+        if lease.state != State::Running || !lease.holders.iter().any(mine) {
             return None;
         }
-        if !lease.holders.is_empty() {
+        if !lease.holders.iter().all(mine) {
+            lease.holders.retain(|holder| !mine(holder));
             super::log_failure(lease::save(lease));
             return None;
         }
+        // The last one stays in the lease while that is ending: its directories are not free yet.
         lease.state = State::Ending;
         self.releasing.insert(lease.uid);
         Some(lease.clone())

@@ -14,10 +14,10 @@ use zbus::{DBusError, Guid};
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::ProcessRecord;
-use crate::manager::{Equipped, Manager, process};
+use crate::manager::{Equipped, Manager};
 use crate::protocol::{ERRORS, PATH, PrepareReply, Properties, assignments};
 use crate::request::Request;
-use crate::sys::identity::mount_namespace_of;
+use crate::sys::identity::recognise;
 use crate::sys::socket::peer;
 use crate::sys::watch::register;
 use crate::uid::Uid;
@@ -68,7 +68,7 @@ impl Object {
         properties: Properties,
         daemon_view: bool,
     ) -> Result<PrepareReply, BusFailure> {
-        self.refuse_others(daemon_view)?;
+        let holder = self.recognised(daemon_view)?;
         let request = Request {
             service,
             properties: assignments(properties)?,
@@ -78,6 +78,7 @@ impl Object {
         let prepared = tokio::spawn(prepare(
             Arc::clone(&self.manager),
             self.caller.try_clone().or_fail(Stage::Daemon, "")?,
+            holder,
             request,
         ));
         Ok(prepared.await.or_fail(Stage::Daemon, "")??)
@@ -88,15 +89,15 @@ impl Object {
         let uid = Uid::new(uid).ok_or_else(|| {
             Failure::new(Stage::Request, uid.to_string(), "is no number of a service")
         })?;
-        let holder = process(self.caller.as_fd())?;
+        let holder = self.recognised(true)?;
         Ok(let_go(Arc::clone(&self.manager), uid, holder).await?)
     }
 }
 
 impl Object {
-    /// Leases are for root, and a sandbox is made of what the daemon sees: a caller who sees other
-    /// mounts would get a service in the wrong place.
-    fn refuse_others(&self, daemon_view: bool) -> Result<(), Failure> {
+    /// The caller, if it may ask. Leases are for root, and a sandbox is made of what the daemon sees:
+    /// a caller who sees other mounts would get a service in the wrong place.
+    fn recognised(&self, daemon_view: bool) -> Result<ProcessRecord, Failure> {
         if !self.is_root {
             return Err(Failure::new(
                 Stage::Daemon,
@@ -104,18 +105,18 @@ impl Object {
                 "only root may ask for a user",
             ));
         }
-        let theirs = mount_namespace_of(self.caller.as_fd());
+        let caller = recognise(self.caller.as_fd());
         let ours = rustix::fs::stat("/proc/self/ns/mnt").map(|found| (found.st_dev, found.st_ino));
-        let theirs = theirs.or_fail(Stage::Daemon, "the caller's mount namespace")?;
+        let caller = caller.or_fail(Stage::Daemon, "the calling process")?;
         let ours = ours.or_fail(Stage::Daemon, "/proc/self/ns/mnt")?;
-        if theirs != ours && !daemon_view {
+        if caller.mount_namespace != ours && !daemon_view {
             return Err(Failure::new(
                 Stage::Namespace,
                 "",
                 "you are in another mount namespace than the daemon, and the service would live in the daemon's; if that is what you want, say --daemon-view",
             ));
         }
-        Ok(())
+        Ok(ProcessRecord::from(&caller.identity))
     }
 }
 
@@ -123,9 +124,9 @@ impl Object {
 async fn prepare(
     manager: Arc<Manager>,
     caller: OwnedFd,
+    holder: ProcessRecord,
     request: Request,
 ) -> Result<PrepareReply, Failure> {
-    let holder = process(caller.as_fd())?;
     let watch = Watch::new(&caller)?;
     let (worker, record) = (Arc::clone(&manager), holder.clone());
     let equipped = on_own_thread(move || {

@@ -3,7 +3,7 @@
 mod adopt;
 mod table;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ use crate::plan::{self, Identity, Plan, Step};
 use crate::release::release;
 use crate::request::Request;
 use crate::spec::Spec;
-use crate::sys::identity::{boot_id, identify};
+use crate::sys::identity::boot_id;
 use crate::sys::ipc::Ipc;
 use crate::sys::random::hex_id;
 use crate::uid::{Uid, UidRange};
@@ -28,15 +28,6 @@ use table::{Directories, Standing, Table};
 
 /// How long a request that waits for the end of another lease goes without looking itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
-/// How the process that `pidfd` stands for is written down.
-///
-/// # Errors
-/// Of [`Stage::Daemon`], if it is gone already.
-pub fn process(pidfd: BorrowedFd<'_>) -> Result<ProcessRecord, Failure> {
-    let process = identify(pidfd).or_fail(Stage::Daemon, "the calling process")?;
-    Ok(ProcessRecord::from(&process))
-}
 
 /// Everything that a launcher needs to become the service, but for the namespace, which is yet to
 /// be built.

@@ -1,6 +1,7 @@
 //! Looking at the host, for the facts that a plan depends on.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -116,8 +117,12 @@ fn temporary() -> Vec<String> {
 
 /// The mounts of the kernel's trees that can be written to, topmost ones only.
 fn writable_mounts() -> Result<Vec<PathBuf>, Failure> {
-    let table = fs::read("/proc/thread-self/mountinfo")
-        .or_fail(Stage::Namespace, "/proc/thread-self/mountinfo")?;
+    let path = "/proc/thread-self/mountinfo";
+    // It claims to be empty, and would be read in pieces that begin with 32 bytes.
+    let mut table = Vec::with_capacity(1 << 16);
+    fs::File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut table))
+        .or_fail(Stage::Namespace, path)?;
     Ok(parse_writable_mounts(&table))
 }
 

@@ -307,7 +307,7 @@ fn a_process_is_found_again_and_never_another_one() {
     let again = identity::reopen(&known).unwrap().expect("it lives");
     assert_eq!(identity::identify(again.as_fd()).unwrap(), known);
     let ours = fs::metadata("/proc/self/ns/mnt").unwrap();
-    let namespace = identity::mount_namespace_of(pidfd.as_fd()).unwrap();
+    let namespace = identity::recognise(pidfd.as_fd()).unwrap().mount_namespace;
     assert_eq!(namespace.1, std::os::unix::fs::MetadataExt::ino(&ours));
     let mut forged = [known.clone(), known.clone()];
     forged[0].start_time += 1;
@@ -325,7 +325,7 @@ fn a_process_is_found_again_and_never_another_one() {
     for _ in 0..2 {
         assert!(identity::reopen(&known).unwrap().is_none());
         assert!(identity::identify(pidfd.as_fd()).is_err());
-        assert!(identity::mount_namespace_of(pidfd.as_fd()).is_err());
+        assert!(identity::recognise(pidfd.as_fd()).is_err());
         child.wait().unwrap();
     }
     // The number is given to somebody else.

@@ -25,6 +25,16 @@ pub struct Identity {
 /// `PID_FS_MAGIC` of linux/magic.h.
 const PIDFS: u64 = 0x5049_4446;
 
+/// A process that somebody asks for: which one it is, and what it sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Which one it is.
+    pub identity: Identity,
+    /// Its mount namespace: device and inode of `/proc/PID/ns/mnt` (namespaces(7)), equal for two
+    /// processes exactly if they share it.
+    pub mount_namespace: (u64, u64),
+}
+
 /// Which process `pidfd` is.
 ///
 /// # Errors
@@ -33,19 +43,43 @@ const PIDFS: u64 = 0x5049_4446;
 pub fn identify(pidfd: BorrowedFd<'_>) -> SysResult<Identity> {
     let mut proc = Proc::open()?;
     let pid = pid_of(&mut proc, pidfd)?;
+    let identity = identity_of(&mut proc, pidfd, pid)?;
+    still_runs(pidfd, pid)?;
+    Ok(identity)
+}
+
+/// Which process `pidfd` is and in which mount namespace, in one look.
+///
+/// # Errors
+///
+/// Those of [`identify`]; `EACCES` without the right to trace it (ptrace(2)).
+pub fn recognise(pidfd: BorrowedFd<'_>) -> SysResult<Caller> {
+    let mut proc = Proc::open()?;
+    let pid = pid_of(&mut proc, pidfd)?;
+    let identity = identity_of(&mut proc, pidfd, pid)?;
+    let path = format!("{pid}/ns/mnt");
+    let stat = statat(proc.root(), path.as_str(), AtFlags::empty())
+        .map_err(|errno| if is_gone(errno) { Errno::SRCH } else { errno })
+        .during("stat", format_args!("/proc/{path}"))?;
+    still_runs(pidfd, pid)?;
+    Ok(Caller {
+        identity,
+        mount_namespace: (stat.st_dev, stat.st_ino),
+    })
+}
+
+fn identity_of(proc: &mut Proc, pidfd: BorrowedFd<'_>, pid: u32) -> SysResult<Identity> {
     let path = format!("{pid}/stat");
     let text = proc
         .read(&path)
         .map_err(|errno| if is_gone(errno) { Errno::SRCH } else { errno });
     let text = text.during("read", format_args!("/proc/{path}"))?;
     let stat = Stat::parse(&text).during("read", format_args!("/proc/{path}"))?;
-    let identity = Identity {
+    Ok(Identity {
         pid,
         start_time: stat.start_time,
         pidfd_inode: inode(pidfd)?,
-    };
-    still_runs(pidfd, pid)?;
-    Ok(identity)
+    })
 }
 
 /// Opens the process that `identity` was made of, if it still runs.
@@ -70,23 +104,6 @@ pub fn reopen(identity: &Identity) -> SysResult<Option<OwnedFd>> {
         Err(error) if error.errno == Errno::SRCH => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The mount namespace of a process: device and inode of `/proc/PID/ns/mnt` (namespaces(7)), equal
-/// for two processes exactly if they share it.
-///
-/// # Errors
-///
-/// `ESRCH` if it has ended; `EACCES` without the right to trace it (ptrace(2)).
-pub fn mount_namespace_of(pidfd: BorrowedFd<'_>) -> SysResult<(u64, u64)> {
-    let mut proc = Proc::open()?;
-    let pid = pid_of(&mut proc, pidfd)?;
-    let path = format!("{pid}/ns/mnt");
-    let stat = statat(proc.root(), path.as_str(), AtFlags::empty())
-        .map_err(|errno| if is_gone(errno) { Errno::SRCH } else { errno })
-        .during("stat", format_args!("/proc/{path}"))?;
-    still_runs(pidfd, pid)?;
-    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// What tells this boot of the host from every other: `/proc/sys/kernel/random/boot_id`, random(4).

@@ -16,6 +16,7 @@ pub mod mount;
 pub mod names;
 mod owned;
 pub mod process;
+mod process_known;
 pub mod process_wait;
 mod procfs;
 pub mod random;

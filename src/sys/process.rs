@@ -1,12 +1,13 @@
 //! Who carries a UID or GID, and ending everything that runs as a UID.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::process::Signal;
 
 use super::child::{self, Credentials};
+use super::process_known::{Known, ONE_THREAD};
 use super::procfs::{Proc, Stat, is_gone};
 use super::{During, SysError, SysResult};
 
@@ -144,12 +145,26 @@ struct Scan {
     proc: Proc,
     /// Whether the kernel has `PIDFD_GET_INFO`.
     info: bool,
+    /// Nothing, while another thread looks.
+    known: Option<MutexGuard<'static, Known>>,
 }
 
 impl Scan {
     fn new() -> SysResult<Self> {
         let proc = Proc::open()?;
-        Ok(Self { proc, info: true })
+        let known = Known::ours();
+        let info = true;
+        Ok(Self { proc, info, known })
+    }
+
+    /// The IDs of the first thread, if the process is known and still there.
+    fn known_ids(&mut self, pid: u32) -> Option<Ids> {
+        let known = self.known.as_mut()?;
+        let found = info(known.pidfd(pid)?).ok().flatten();
+        if found.is_none() {
+            known.forget(pid);
+        }
+        found.map(|info| Ids::from_info(&info))
     }
 
     /// The living processes with a living thread for which `matches` says yes.
@@ -166,6 +181,9 @@ impl Scan {
                 subject: "/proc hides processes (hidepid=)".into(),
                 errno: Errno::ACCESS,
             });
+        }
+        if let Some(known) = &mut self.known {
+            known.keep_only(&pids);
         }
         let mut found = Vec::new();
         for pid in pids {
@@ -186,11 +204,15 @@ impl Scan {
         Ok(found)
     }
 
-    fn threads(&self, pid: u32) -> SysResult<Vec<u32>> {
+    fn threads(&mut self, pid: u32) -> SysResult<Vec<u32>> {
         let path = format!("{pid}/task");
-        let tids = match self.proc.links(&path) {
-            // Two links and one for each thread. Anything else is looked at.
-            Ok(3) => Ok(vec![pid]),
+        let links = match self.known.as_ref().and_then(|known| known.links(pid)) {
+            Some(links) => Ok(links),
+            None => self.proc.links(&path),
+        };
+        let tids = match links {
+            // Anything else is looked at.
+            Ok(ONE_THREAD) => Ok(vec![pid]),
             Ok(_) => self.proc.numbers(&path),
             Err(errno) => Err(errno),
         };
@@ -202,17 +224,23 @@ impl Scan {
 
     /// The IDs of a task, or none if it is no more.
     fn ids(&mut self, task: Task) -> SysResult<Option<Ids>> {
+        let first = task.pid == task.tid;
+        if first && let Some(ids) = self.known_ids(task.pid) {
+            return Ok(Some(ids));
+        }
         if self.info {
-            let answer = match pidfd(task) {
-                Ok(pidfd) => info(&pidfd),
-                Err(errno) => Err(errno),
-            };
-            match answer {
-                Ok(Some(info)) => return Ok(Some(Ids::from_info(&info))),
+            let answer = pidfd(task).and_then(|pidfd| Ok((info(&pidfd)?, pidfd)));
+            match answer.map(|(info, pidfd)| (info.as_ref().map(Ids::from_info), pidfd)) {
+                Ok((Some(ids), pidfd)) => {
+                    if first && let Some(known) = &mut self.known {
+                        known.keep(&self.proc, task.pid, pidfd);
+                    }
+                    return Ok(Some(ids));
+                }
                 // The number may meanwhile be a thread's of another process: EINVAL of old
                 // kernels, ENOENT of new ones. EINVAL is also an old kernel's that knows no
                 // threads' pidfds. The file tells.
-                Ok(None) | Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => {}
+                Ok((None, _)) | Err(Errno::SRCH | Errno::NOENT | Errno::INVAL) => {}
                 Err(Errno::NOTTY | Errno::NOSYS | Errno::PERM | Errno::OPNOTSUPP) => {
                     self.info = false;
                 }
@@ -348,7 +376,12 @@ mod tests {
         let task = Task { pid, tid: pid };
         let ids = |info| -> SysResult<Option<Ids>> {
             let proc = Proc::open()?;
-            Scan { proc, info }.ids(task)
+            Scan {
+                proc,
+                info,
+                known: None,
+            }
+            .ids(task)
         };
         assert_eq!(ids(true), ids(false));
         assert!(matches!(ids(true), Ok(Some(_))));

@@ -64,6 +64,12 @@ impl Proc {
         }
     }
 
+    /// A directory, opened without the right to read it, to be looked at again and again.
+    pub(crate) fn pin(&self, path: &str) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.root, path, flags, Mode::empty())
+    }
+
     /// The number of hard links of a directory.
     pub(crate) fn links(&self, path: &str) -> Result<u64, Errno> {
         let stat = statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)?;

@@ -1,0 +1,240 @@
+"""Measures, in namespaces that benches/run has made, and prints what it found as Markdown.
+
+measure.py WORK ROUNDS: WORK holds the programs built by benches/run.
+"""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+BENCH = "/run/bench"
+DYNUSER = f"{BENCH}/dynuser"
+UID = "61184"
+
+# What a run may write to, each a tmpfs. /run comes first: everything else is kept there.
+FRESH = [("/run", "755"), ("/tmp", "1777"), ("/var/tmp", "1777"), ("/dev/shm", "1777"),
+         ("/var/lib", "755"), ("/var/cache", "755"), ("/var/log", "755")]
+
+
+def run(*words, **options):
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, **options).stdout
+
+
+def write(path, text, mode=0o644):
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, mode)
+
+
+def build_world(work):
+    """The host of a newcomer: nothing is installed, nsswitch.conf says `files`, 50 users."""
+    # The source of the copies may lie below what is covered next.
+    source = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
+    for path, mode in FRESH:
+        run("mount", "-t", "tmpfs", "-o", f"mode={mode}", "tmpfs", path)
+        if path == "/run":
+            shutil.copytree(f"/proc/self/fd/{source}", BENCH, ignore=shutil.ignore_patterns("unpacked"))
+            os.chmod(BENCH, 0o755)
+    os.close(source)
+    write(f"{BENCH}/passwd", "root:x:0:0:root:/root:/bin/bash\n" + "".join(
+        f"user{n}:x:{1000 + n}:{1000 + n}:User {n}:/home/user{n}:/bin/bash\n" for n in range(2, 51)))
+    write(f"{BENCH}/group", "root:x:0:\n" + "".join(
+        f"user{n}:x:{1000 + n}:\n" for n in range(2, 51)))
+    write(f"{BENCH}/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\n")
+    for name in ("passwd", "group", "nsswitch.conf"):
+        run("mount", "--bind", f"{BENCH}/{name}", f"/etc/{name}")
+
+
+class Daemon:
+    """A daemon that is running: what is measured is a warm start."""
+
+    def __enter__(self):
+        # The module is found there, and by nobody else: searching costs the others nothing.
+        self.process = subprocess.Popen([DYNUSER, "daemon"],
+                                        env={**os.environ, "LD_LIBRARY_PATH": BENCH})
+        until = time.monotonic() + 20
+        while not os.path.exists("/run/dynuser/manager"):
+            if self.process.poll() is not None or time.monotonic() > until:
+                sys.exit("the daemon did not start")
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        if self.process.wait(20) != 0:
+            sys.exit("the daemon failed")
+
+
+def bwrap(state, views, identity):
+    """bwrap with the mounts of `dynuser run`; then also with its identity and its filter."""
+    words = ["/usr/bin/bwrap", "--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev",
+             "--bind", "/proc", "/proc", "--bind", "/sys", "/sys",
+             "--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/var/tmp"]
+    if state:
+        words += ["--tmpfs", "/var/lib/private",
+                  "--bind", "/var/lib/private/bwrap", "/var/lib/private/bwrap",
+                  "--remount-ro", "/var/lib/private"]
+    if views:
+        words += ["--ro-bind", f"{BENCH}/bwrap.passwd", "/etc/passwd",
+                  "--ro-bind", f"{BENCH}/bwrap.group", "/etc/group"]
+    words += ["--chdir", "/", "--cap-drop", "ALL"]
+    if not identity:
+        return words
+    # Only with these can the identity be taken on inside; setpriv gives them up.
+    for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
+        words += ["--cap-add", capability]
+    return words + ["--seccomp", "9", *setpriv()]
+
+
+def setpriv():
+    return ["/usr/bin/setpriv", "--reuid", UID, "--regid", UID, "--clear-groups",
+            "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs"]
+
+
+def dynuser(state):
+    return [DYNUSER, "run", *(["-p", "StateDirectory=bench"] if state else [])]
+
+
+def read_results(path):
+    results = {}
+    with open(path) as file:
+        for line in file:
+            label, *numbers = line.rstrip("\n").split("\t")
+            results[label] = [int(number) for number in numbers]
+    return results
+
+
+def spawn(commands, rounds):
+    """Minimum, median and 90th percentile in ns of each command, and how often it ran."""
+    write(f"{BENCH}/commands", "".join(
+        "\n".join([label, *words, "true" if words else "/usr/bin/true"]) + "\n\n"
+        for label, words in commands.items()))
+    # Descriptor 9 is the filter for bwrap. The driver rewinds it; all others ignore it.
+    run("bash", "-c", 'exec "$@" 9<' + f"{BENCH}/filter.bpf", "spawn",
+        f"{BENCH}/spawn", f"{BENCH}/commands", str(rounds), f"{BENCH}/results")
+    return read_results(f"{BENCH}/results")
+
+
+def isolation(words):
+    """What a process sees of its own isolation, but for what it is called."""
+    script = "grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; awk '$1 == \"Uid:\" " \
+             "{ print $2 == $3 && $2 == $4 && $2 != 0 }' /proc/self/status; cat /proc/self/mountinfo"
+    text = run("bash", "-c", 'exec "$@" 9<' + f"{BENCH}/filter.bpf", "isolation",
+               *words, "sh", "-c", script)
+    status, mounts = [], {}
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) > 6:
+            options = fields[5].split(",")
+            name = fields[4].replace("/private/bwrap", "/private/bench")
+            mounts[name] = ("ro" in options, "nosuid" in options)
+        else:
+            status.append(line)
+    return status, mounts
+
+
+def check_equal(state, views):
+    """That bwrap is given the same work to do: otherwise the comparison says nothing."""
+    ours, theirs = isolation(dynuser(state)), isolation(bwrap(state, views, True))
+    if ours != theirs:
+        ours, theirs = ([*status, *sorted(map(str, mounts.items()))]
+                        for status, mounts in (ours, theirs))
+        sys.exit("the isolation of dynuser and bwrap differs:\n"
+                 + "\n".join(f"dynuser: {line}" for line in ours if line not in theirs)
+                 + "\n" + "\n".join(f"bwrap: {line}" for line in theirs if line not in ours))
+
+
+def print_table(title, columns, rows):
+    print(f"\n**{title}**\n\n| {' | '.join(columns)} |")
+    print("|---" + "|---:" * (len(columns) - 1) + "|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def launches(views, rounds, crowd=0):
+    where = "nsswitch.conf names `files` alone" if views else "nsswitch.conf names the module"
+    others = [subprocess.Popen(["sleep", "1000"]) for _ in range(crowd)]
+    if crowd:
+        where += f", beside {crowd} sleeping processes"
+    commands = {"`true`": [], "`setpriv` (identity alone)": setpriv(),
+                "`unshare -m`": ["/usr/bin/unshare", "-m"]}
+    for state, of in ((False, ""), (True, ", state directory")):
+        commands[f"`bwrap`, same mounts{of}"] = bwrap(state, views, False)
+        commands[f"`bwrap`, same mounts and identity{of}"] = bwrap(state, views, True)
+        commands[f"`dynuser run`{of}"] = dynuser(state)
+    with Daemon():
+        if not os.path.exists(f"{BENCH}/filter.bpf"):
+            run(f"{BENCH}/filter", f"{BENCH}/filter.bpf", *dynuser(False), "true")
+        for state in (False, True):
+            check_equal(state, views)
+        results = spawn(commands, rounds)
+    for other in others:
+        other.kill()
+        other.wait()
+    rows = []
+    for label, (least, median, most, _) in results.items():
+        of = ", state directory" if label.endswith(", state directory") else ""
+        ratios = []
+        for other in (f"`bwrap`, same mounts{of}", f"`bwrap`, same mounts and identity{of}"):
+            base = results[other]
+            ratios.append(f"{median / base[1]:.2f} ({least / base[0]:.2f})")
+        rows.append([label, *(f"{ns / 1e6:.2f}" for ns in (least, median, most)),
+                     f"{(median - results['`true`'][1]) / 1e6:.2f}", *ratios])
+    print_table(f"Starting `true`, {where}: ms, {rounds} runs of each in turns",
+                ["command", "min", "median", "p90", "median above `true`",
+                 "× bwrap, same mounts: median (min)", "× bwrap, same isolation: median (min)"], rows)
+
+
+def look_ups():
+    users = "/run/dynuser/users"
+    shutil.rmtree("/run/dynuser", ignore_errors=True)
+    os.makedirs(users)
+    for n in range(100):
+        os.symlink(f"bench{n}", f"{users}/uid:{61200 + n}")
+        os.symlink(str(61200 + n), f"{users}/name:bench{n}")
+    os.makedirs("/run/systemd/userdb")
+    run(f"{BENCH}/nss", f"{BENCH}/libnss_dynuser.so.2", "user25", f"{BENCH}/results",
+        "/run/systemd/userdb/io.example.Bench", env={**os.environ, "LD_LIBRARY_PATH": BENCH})
+    results = read_results(f"{BENCH}/results")
+    base = results["`readlink` of a number's link|hit"]
+    rows = [[*label.split("|"), *(f"{ns / 1e3:.2f}" for ns in (least, median)),
+             f"{median / base[1]:.2f} ({least / base[0]:.2f})"]
+            for label, (least, median, _, _) in results.items()]
+    count = base[3]
+    print_table(f"Looking up one user of 100 (`files`: of 50, the one in the middle): µs, {count} of each in turns",
+                ["look-up", "", "min", "median", "× bare `readlink`: median (min)"], rows)
+
+
+def cpu():
+    with open("/proc/cpuinfo") as file:
+        model = re.search(r"^model name\s*: (.*)$", file.read(), re.M)
+    return f"{os.cpu_count()} × {model[1] if model else platform.machine()}"
+
+
+def main():
+    work, rounds = sys.argv[1], int(sys.argv[2])
+    load = os.getloadavg()[0]
+    build_world(work)
+    version = run("/usr/bin/bwrap", "--version").strip()
+    print(f"{cpu()}, Linux {platform.release()}, {version}, load {load:.1f} at the beginning, "
+          f"{sum(1 for _ in open('/proc/self/mountinfo'))} mounts.")
+    for kind in ("passwd", "group"):
+        shutil.copy(f"{BENCH}/{kind}", f"{BENCH}/bwrap.{kind}")
+    os.makedirs("/var/lib/private", mode=0o700)
+    os.mkdir("/var/lib/private/bwrap", 0o755)
+    os.chown("/var/lib/private/bwrap", int(UID), int(UID))
+    launches(True, rounds)
+    # What looks at all processes of a host takes longer where there are some.
+    launches(True, rounds, 200)
+    write(f"{BENCH}/nsswitch.conf", "passwd: files dynuser\ngroup: files dynuser\nshadow: files\n")
+    launches(False, rounds)
+    look_ups()
+    print(f"\nSizes: `libnss_dynuser.so.2` {os.stat(f'{BENCH}/libnss_dynuser.so.2').st_size:,} bytes, "
+          f"`dynuser` {os.stat(DYNUSER).st_size:,} bytes.")
+
+
+main()

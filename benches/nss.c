@@ -1,0 +1,226 @@
+// Looks users up, in this process, again and again and in turns, and tells how long a look-up took.
+//
+//     nss MODULE FILES_USER RESULTS [SYSTEMD_SOCKET]
+//
+// MODULE: libnss_dynuser.so. FILES_USER: a user of /etc/passwd. SYSTEMD_SOCKET: measure nss-systemd
+// too, once where it finds nobody to ask and once beside a server on this socket that answers at
+// once. /run/dynuser/users must know `bench50` as 61250, and neither `missing` nor 65000.
+// RESULTS: a line for each kind of look-up: label, minimum, median and 90th percentile of the
+// batches in ns for one look-up, number of look-ups.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <err.h>
+#include <errno.h>
+#include <nss.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BATCHES = 1000, BATCH = 10, WARM_UP = 10 };
+
+static const char *const UID_LINK = "/run/dynuser/users/uid:61250";
+static const char *const NAME_LINK = "/run/dynuser/users/name:bench50";
+static const char *const NO_LINK = "/run/dynuser/users/uid:65000";
+
+typedef enum nss_status by_uid(uid_t, struct passwd *, char *, size_t, int *);
+typedef enum nss_status by_name(const char *, struct passwd *, char *, size_t, int *);
+static by_uid *module_by_uid;
+static by_name *module_by_name;
+
+// Which look-ups, through what. The number or the name is what is asked for.
+enum how { LINK, DIRECT, GLIBC };
+struct look_up {
+    const char *label;
+    enum how how;
+    const char *service; // GLIBC: as in nsswitch.conf
+    const char *name;
+    uid_t uid;
+    int hit;
+    int64_t times[BATCHES];
+};
+
+static struct look_up look_ups[] = {
+    {"`readlink` of a number's link|hit", LINK, NULL, UID_LINK, 0, 1, {0}},
+    {"`readlink` of a name's link|hit", LINK, NULL, NAME_LINK, 0, 1, {0}},
+    {"`readlink` of a number's link|miss", LINK, NULL, NO_LINK, 0, 0, {0}},
+    {"module, called directly: number|hit", DIRECT, NULL, NULL, 61250, 1, {0}},
+    {"module, called directly: name|hit", DIRECT, NULL, "bench50", 0, 1, {0}},
+    {"module, called directly: number|miss", DIRECT, NULL, NULL, 65000, 0, {0}},
+    {"module, called directly: name|miss", DIRECT, NULL, "missing", 0, 0, {0}},
+    {"module, called directly: number out of the range|miss", DIRECT, NULL, NULL, 1000, 0, {0}},
+    {"glibc, `dynuser`: number|hit", GLIBC, "dynuser", NULL, 61250, 1, {0}},
+    {"glibc, `dynuser`: name|hit", GLIBC, "dynuser", "bench50", 0, 1, {0}},
+    {"glibc, `dynuser`: number|miss", GLIBC, "dynuser", NULL, 65000, 0, {0}},
+    {"glibc, `dynuser`: name|miss", GLIBC, "dynuser", "missing", 0, 0, {0}},
+    {"glibc, `files`: name|hit", GLIBC, "files", "FILES_USER", 0, 1, {0}},
+    {"glibc, `files`: number|miss", GLIBC, "files", NULL, 65000, 0, {0}},
+    {"glibc, `files`: name|miss", GLIBC, "files", "missing", 0, 0, {0}},
+    {"glibc, `files dynuser`: number|hit", GLIBC, "files dynuser", NULL, 61250, 1, {0}},
+};
+static struct look_up systemd_alone[] = {
+    {"glibc, `systemd`, nobody to ask: number|miss", GLIBC, "systemd", NULL, 65000, 0, {0}},
+    {"glibc, `systemd`, nobody to ask: name|miss", GLIBC, "systemd", "missing", 0, 0, {0}},
+};
+static struct look_up systemd_served[] = {
+    {"glibc, `systemd`, a server that answers at once: number|hit", GLIBC, "systemd", NULL, 61250, 1, {0}},
+    {"glibc, `systemd`, a server that answers at once: name|hit", GLIBC, "systemd", "bench50", 0, 1, {0}},
+    {"glibc, `systemd`, a server that answers at once: number|miss", GLIBC, "systemd", NULL, 65000, 0, {0}},
+};
+#define LENGTH(array) (sizeof(array) / sizeof *(array))
+
+static int64_t now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+}
+
+// One look-up: 1 for a hit, 0 for a miss; a third outcome ends the program.
+static int look(const struct look_up *what) {
+    char buffer[1024];
+    struct passwd record, *found = NULL;
+    int error = 0;
+    switch (what->how) {
+    case LINK:
+        if (readlink(what->name, buffer, sizeof buffer) >= 0)
+            return 1;
+        error = errno;
+        break;
+    case DIRECT:
+        switch (what->name
+                    ? module_by_name(what->name, &record, buffer, sizeof buffer, &error)
+                    : module_by_uid(what->uid, &record, buffer, sizeof buffer, &error)) {
+        case NSS_STATUS_SUCCESS:
+            return 1;
+        case NSS_STATUS_NOTFOUND:
+            return 0;
+        default:
+            break;
+        }
+        break;
+    case GLIBC:
+        error = what->name ? getpwnam_r(what->name, &record, buffer, sizeof buffer, &found)
+                           : getpwuid_r(what->uid, &record, buffer, sizeof buffer, &found);
+        if (error == 0 && found)
+            return 1;
+        break;
+    }
+    if (error == 0 || error == ENOENT || error == ESRCH)
+        return 0;
+    errno = error;
+    err(1, "%s", what->label);
+}
+
+static int64_t batch(const struct look_up *what) {
+    if (what->how == GLIBC && __nss_configure_lookup("passwd", what->service))
+        err(1, "__nss_configure_lookup %s", what->service);
+    // The first one after the change is not counted: it loads what it needs.
+    int hits = look(what);
+    int64_t start = now();
+    for (int i = 0; i < BATCH; i++)
+        hits += look(what);
+    int64_t end = now();
+    if (hits != (what->hit ? BATCH + 1 : 0))
+        errx(1, "%s: %d of %d were found", what->label, hits, BATCH + 1);
+    return (end - start) / BATCH;
+}
+
+static int compare(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void measure(struct look_up *what, size_t count, FILE *results) {
+    for (int round = -WARM_UP; round < BATCHES; round++)
+        for (size_t i = 0; i < count; i++) {
+            int64_t took = batch(&what[i]);
+            if (round >= 0)
+                what[i].times[round] = took;
+        }
+    for (size_t i = 0; i < count; i++) {
+        int64_t *times = what[i].times;
+        qsort(times, BATCHES, sizeof *times, compare);
+        fprintf(results, "%s\t%ld\t%ld\t%ld\t%d\n", what[i].label, (long)times[0],
+                (long)times[BATCHES / 2], (long)times[BATCHES * 9 / 10], BATCHES * BATCH);
+    }
+}
+
+// A server of io.systemd.UserDatabase (varlink: JSON and a NUL) that knows one user and does not
+// think: faster than any that would look something up.
+static void serve(int listener, const char *service) {
+    for (;;) {
+        int connection = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (connection < 0)
+            err(1, "accept");
+        char question[4096], answer[1024];
+        ssize_t length;
+        while ((length = recv(connection, question, sizeof question - 1, 0)) > 0) {
+            question[length] = 0;
+            int known = strstr(question, "bench50") || strstr(question, "61250");
+            int written =
+                known ? snprintf(answer, sizeof answer,
+                                 "{\"parameters\":{\"record\":{\"userName\":\"bench50\",\"uid\":61250,"
+                                 "\"gid\":61250,\"service\":\"%s\"},\"incomplete\":false}}",
+                                 service)
+                      : snprintf(answer, sizeof answer,
+                                 "{\"error\":\"io.systemd.UserDatabase.NoRecordFound\","
+                                 "\"parameters\":{}}");
+            if (send(connection, answer, (size_t)written + 1, MSG_NOSIGNAL) < 0)
+                break;
+        }
+        close(connection);
+    }
+}
+
+static void start_server(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path)
+        errx(1, "%s is too long", path);
+    strcpy(address.sun_path, path);
+    int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) ||
+        listen(listener, 16) || chmod(path, 0666))
+        err(1, "%s", path);
+    pid_t pid = fork();
+    if (pid < 0)
+        err(1, "fork");
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        serve(listener, strrchr(path, '/') + 1);
+    }
+    close(listener);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 4 && argc != 5)
+        errx(1, "usage: nss MODULE FILES_USER RESULTS [SYSTEMD_SOCKET]");
+    void *module = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+    if (!module)
+        errx(1, "%s", dlerror());
+    *(void **)&module_by_uid = dlsym(module, "_nss_dynuser_getpwuid_r");
+    *(void **)&module_by_name = dlsym(module, "_nss_dynuser_getpwnam_r");
+    if (!module_by_uid || !module_by_name)
+        errx(1, "%s", dlerror());
+    for (size_t i = 0; i < LENGTH(look_ups); i++)
+        if (look_ups[i].name && strcmp(look_ups[i].name, "FILES_USER") == 0)
+            look_ups[i].name = argv[2];
+    FILE *results = fopen(argv[3], "we");
+    if (!results)
+        err(1, "%s", argv[3]);
+    measure(look_ups, LENGTH(look_ups), results);
+    if (argc == 5) {
+        measure(systemd_alone, LENGTH(systemd_alone), results);
+        fflush(results);
+        start_server(argv[4]);
+        measure(systemd_served, LENGTH(systemd_served), results);
+    }
+    return fclose(results) ? 1 : 0;
+}

@@ -1,16 +1,14 @@
 //! Carrying out a plan: one loop over its steps, in the process that may do it.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fs;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -210,7 +208,21 @@ fn namespace_step(step: &Step, views: &mut Views) -> StepResult {
                 clear: mount::RDONLY,
                 ..Change::default()
             };
-            mount::change(CWD, &CString::new(path.as_os_str().as_bytes())?, &change)?;
+            // Anybody may have a FUSE mount below /dev/shm, and exchange a directory on the way for a
+            // link to another mount since we looked. What is not found again stays read-only, which
+            // harms nobody but its owner.
+            match files::pin_without_links(path) {
+                Ok(pinned) => match mount::change(pinned.as_fd(), c"", &change) {
+                    Err(error) if error.errno == Errno::INVAL => stays_read_only(path, &error),
+                    changed => changed?,
+                },
+                Err(error) => match error.errno {
+                    Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS => {
+                        stays_read_only(path, &error);
+                    }
+                    _ => return Err(error.into()),
+                },
+            }
         }
         Step::MountTmpfs { path, tmpfs, .. } => {
             let target = files::open_trusted(path)?;
@@ -234,6 +246,10 @@ fn namespace_step(step: &Step, views: &mut Views) -> StepResult {
         other => return Err(format!("{other} is no step for a namespace").into()),
     }
     Ok(())
+}
+
+fn stays_read_only(path: &Path, error: &SysError) {
+    tracing::info!(path = %path.display(), %error, "stays read-only");
 }
 
 fn new_tmpfs(tmpfs: Tmpfs) -> SysResult<OwnedFd> {

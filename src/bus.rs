@@ -17,7 +17,7 @@ use crate::lease::ProcessRecord;
 use crate::manager::{Equipped, Manager};
 use crate::protocol::{ERRORS, PATH, PrepareReply, Properties, assignments};
 use crate::request::Request;
-use crate::sys::identity::recognise;
+use crate::sys::identity::{NamespaceId, our_namespace, recognise};
 use crate::sys::socket::peer;
 use crate::sys::watch::register;
 use crate::uid::Uid;
@@ -105,11 +105,21 @@ impl Object {
                 "only root may ask for a user",
             ));
         }
-        let caller = recognise(self.caller.as_fd());
-        let ours = rustix::fs::stat("/proc/self/ns/mnt").map(|found| (found.st_dev, found.st_ino));
-        let caller = caller.or_fail(Stage::Daemon, "the calling process")?;
-        let ours = ours.or_fail(Stage::Daemon, "/proc/self/ns/mnt")?;
-        if caller.mount_namespace != ours && !daemon_view {
+        let caller =
+            recognise(self.caller.as_fd()).or_fail(Stage::Daemon, "the calling process")?;
+        let same = |theirs: NamespaceId, kind: &str| {
+            let ours = our_namespace(kind).or_fail(Stage::Daemon, "the daemon's namespaces");
+            ours.map(|ours| ours == theirs)
+        };
+        // What the service leaves in another one would not be seen when the lease ends.
+        if !same(caller.ipc_namespace, "ipc")? {
+            return Err(Failure::new(
+                Stage::Namespace,
+                "",
+                "you are in another IPC namespace than the daemon, which could not remove what the service leaves there",
+            ));
+        }
+        if !daemon_view && !same(caller.mount_namespace, "mnt")? {
             return Err(Failure::new(
                 Stage::Namespace,
                 "",

@@ -19,7 +19,7 @@ use crate::layout::SOCKET;
 use crate::protocol::{ERRORS, INTERFACE, PATH, PrepareReply, properties};
 use crate::request::Request;
 use crate::sys::socket::{peer_uid, receive, send_all};
-use crate::sys::wire;
+use crate::sys::{run, wire};
 
 /// How long a daemon may take to answer on its socket when it is started, or to go away.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -104,6 +104,8 @@ fn give_up_after(deadline: Option<Instant>, why: &str) -> Result<(), Failure> {
 /// Starts a daemon and waits until it, or one that somebody else started, answers. It goes into
 /// the background by itself, so that it is not a child of what this process becomes.
 fn start_daemon() -> Result<(), Failure> {
+    // A caller who ignores SIGCHLD has the status thrown away, and so would we.
+    run::wait_for_children().or_fail(Stage::Daemon, "SIGCHLD")?;
     let output = Command::new("/proc/self/exe")
         .arg0("dynuser")
         .args(["daemon", "--on-demand"])

@@ -1,5 +1,6 @@
 //! The daemon: one of it, with its socket, its leases, and an end if nobody needs it.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -32,6 +33,9 @@ pub struct Options {
 
 /// How long a daemon that a launcher started stays when there is nothing to do.
 const DEFAULT_IDLE: Duration = Duration::from_secs(30);
+
+/// How often it is tried again to take back what is in quarantine.
+const RETRY: Duration = Duration::from_secs(60);
 
 /// How long a daemon that is not needed waits until the other one answers.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -102,10 +106,20 @@ fn in_background(options: &Options) -> Result<(), Failure> {
     };
     let log = open_log()?;
     start_logging(Log::File);
-    daemon.serve(options, move || {
+    // Closed as soon as it has said that all is well; what goes wrong before that it tells as well.
+    let tell = Cell::new(Some(tell));
+    let served = daemon.serve(options, || {
         run::replace_standard_streams(&log).or_fail(Stage::Daemon, LOG)?;
-        tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe")
-    })
+        tell.take().map_or(Ok(()), |mut tell| {
+            tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe")
+        })
+    });
+    match (served, tell.take()) {
+        (Err(failure), Some(mut tell)) => tell
+            .write_all(failure.to_string().as_bytes())
+            .or_fail(Stage::Daemon, "pipe"),
+        (served, _) => served,
+    }
 }
 
 fn open_log() -> Result<File, Failure> {
@@ -240,8 +254,13 @@ async fn accept(
             .clamp(Duration::from_millis(50), Duration::from_secs(5))
     });
     let mut busy = Instant::now();
+    let mut retry = tokio::time::interval(RETRY);
     loop {
         tokio::select! {
+            _ = retry.tick() => {
+                let manager = Arc::clone(manager);
+                drop(tokio::task::spawn_blocking(move || manager.retry_quarantined()));
+            }
             accepted = listener.accept() => {
                 match accepted {
                     Ok((stream, _)) => converse(manager, &connections, stream),

@@ -121,6 +121,8 @@ pub struct Lease {
     pub since: u64,
     /// The boot during which it was made: a lease from an earlier one has no holders.
     pub boot_id: String,
+    /// The PID namespace that the numbers of its holders are of.
+    pub pid_namespace: u64,
     /// Who holds it.
     pub holders: Vec<Holder>,
     /// The directories in /run that were made under it, and go with it: noted before they are made.
@@ -342,13 +344,19 @@ pub fn publish(name: &str, uid: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes the name unknown again.
+/// Makes the name unknown again. One that means another number by now stays: a name whose number
+/// is in quarantine may have got another.
 ///
 /// # Errors
 /// Of [`Stage::User`].
 pub fn withdraw(name: &str, uid: u32) -> Result<(), Failure> {
-    for (link, _) in links(name, uid) {
-        gone(fs::remove_file(&link)).or_fail(Stage::User, link.display().to_string())?;
+    for (link, target) in links(name, uid) {
+        let removed = match fs::read_link(&link) {
+            Ok(found) if found != Path::new(&target) => Ok(()),
+            Ok(_) => gone(fs::remove_file(&link)),
+            Err(error) => gone(Err(error)),
+        };
+        removed.or_fail(Stage::User, link.display().to_string())?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::plan::{self, Identity, Plan, Step};
 use crate::release::release;
 use crate::request::Request;
 use crate::spec::Spec;
-use crate::sys::identity::boot_id;
+use crate::sys::identity::{boot_id, our_namespace};
 use crate::sys::ipc::Ipc;
 use crate::sys::random::hex_id;
 use crate::uid::{Uid, UidRange};
@@ -66,6 +66,7 @@ pub struct Manager {
     ipc: Ipc,
     range: UidRange,
     boot_id: String,
+    pid_namespace: u64,
 }
 
 /// What one activation of a service got from the table.
@@ -92,6 +93,9 @@ impl Manager {
             ipc: Ipc::open().or_fail(Stage::Daemon, "message queues")?,
             range: UidRange::DEFAULT,
             boot_id: boot_id().or_fail(Stage::Daemon, "the boot ID")?,
+            pid_namespace: our_namespace("pid")
+                .or_fail(Stage::Daemon, "the PID namespace")?
+                .1,
         })
     }
 
@@ -311,6 +315,7 @@ impl Manager {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |age| age.as_secs()),
             boot_id: self.boot_id.clone(),
+            pid_namespace: self.pid_namespace,
             holders: vec![holder.clone()],
             made: Vec::new(),
         }

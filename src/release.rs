@@ -51,15 +51,25 @@ pub fn release(lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
 /// Ends every process that carries the number, and sees that none is left.
 fn stop_processes(lease: &Lease) -> Result<(), Failure> {
     for (signal, wait) in [(Signal::TERM, GRACE), (Signal::KILL, LAST_WAIT)] {
-        if running(lease)?.is_empty() {
-            break;
+        // To look at one process after the other never meets one that forks and leaves faster than
+        // we look. So SIGKILL, which the kernel sends to all at once, is sent even if nobody was
+        // seen.
+        if signal == Signal::TERM && running(lease)?.is_empty() {
+            continue;
         }
         let sent = end_all(lease.uid, signal).and_then(|()| match signal {
             // A stopped process takes SIGTERM only once it goes on.
             Signal::TERM => end_all(lease.uid, Signal::CONT),
             _ => Ok(()),
         });
-        sent.or_fail(Stage::User, &lease.name)?;
+        match sent {
+            // They get no time to end by themselves, then.
+            Err(error) if signal == Signal::TERM => {
+                tracing::warn!(name = lease.name, %error, "cannot be asked to end");
+                continue;
+            }
+            sent => sent.or_fail(Stage::User, &lease.name)?,
+        }
         let deadline = Instant::now().checked_add(wait);
         while !running(lease)?.is_empty() {
             if deadline.is_none_or(|deadline| Instant::now() >= deadline) {

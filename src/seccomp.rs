@@ -114,15 +114,29 @@ enum Rule {
     Mode(u32),
     /// A mode, which counts only if the flags before it say that a file is made.
     ModeIfCreated { flags: u32, mode: u32 },
-    /// The command of an ioctl.
-    Command(u32),
+    /// An argument that must not be one of two values.
+    Not { argument: u32, values: [u32; 2] },
 }
 
 const OPEN: Rule = Rule::ModeIfCreated { flags: 1, mode: 2 };
 const OPENAT: Rule = Rule::ModeIfCreated { flags: 2, mode: 3 };
-const COMMAND: Rule = Rule::Command(1);
+const COMMAND: Rule = Rule::Not {
+    argument: 1,
+    values: [TIOCSTI, TIOCLINUX],
+};
+const OPERATION: Rule = Rule::Not {
+    argument: 0,
+    values: [KEYCTL_SETPERM, KEYCTL_SETPERM],
+};
 
-const RULES: [Rule; 5] = [Rule::Mode(1), Rule::Mode(2), OPEN, OPENAT, COMMAND];
+const RULES: [Rule; 6] = [
+    Rule::Mode(1),
+    Rule::Mode(2),
+    OPEN,
+    OPENAT,
+    COMMAND,
+    OPERATION,
+];
 
 /// A system call, its rule, and its numbers.
 struct Call {
@@ -153,7 +167,7 @@ const fn call(
 }
 
 #[rustfmt::skip]
-const CALLS: [Call; 13] = [
+const CALLS: [Call; 14] = [
     //                                 x86_64     i386       arm        generic
     call("chmod",       Rule::Mode(1), [Some(90),  Some(15),  Some(15),  None]),
     call("fchmod",      Rule::Mode(1), [Some(91),  Some(94),  Some(94),  Some(52)]),
@@ -170,6 +184,9 @@ const CALLS: [Call; 13] = [
     // paste, it would type commands into the shell that comes back after it (CVE-2017-5226, CVE-2023-28100).
     call("ioctl",       COMMAND,       [Some(16),  Some(54),  Some(54),  Some(29)]),
     call("ioctl (x32)", COMMAND,       [Some(514), None,      None,      None]),
+    // A service that takes every right over its user keyring from itself makes its number useless until the next boot,
+    // because not even root can empty that keyring then; in a loop of restarts it would use up all numbers.
+    call("keyctl",      OPERATION,     [Some(250), Some(288), Some(311), Some(219)]),
 ];
 
 const S_ISUID_OR_S_ISGID: u32 = 0o6000;
@@ -178,6 +195,7 @@ const S_ISUID_OR_S_ISGID: u32 = 0o6000;
 const O_CREAT_OR_TMPFILE: u32 = 0o100 | 0o20_000_000;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541C;
+const KEYCTL_SETPERM: u32 = 5;
 
 const EPERM: u32 = 1;
 const SECCOMP_RET_ALLOW: u32 = 0x7FFF_0000;
@@ -269,10 +287,13 @@ impl Backwards {
                 self.branch(IF_ANY_BIT, O_CREAT_OR_TMPFILE, created, allow);
                 self.load(low_half_of(flags))
             }
-            Rule::Command(command) => {
-                let other = self.branch(IF_EQUAL, TIOCLINUX, eperm, allow);
-                self.branch(IF_EQUAL, TIOCSTI, eperm, other);
-                self.load(low_half_of(command))
+            Rule::Not {
+                argument,
+                values: [one, other],
+            } => {
+                let other = self.branch(IF_EQUAL, other, eperm, allow);
+                self.branch(IF_EQUAL, one, eperm, other);
+                self.load(low_half_of(argument))
             }
         }
     }

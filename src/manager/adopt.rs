@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::Manager;
 use crate::failure::{Failure, OrFail, Stage};
+use crate::layout::LEASES;
 use crate::lease::{self, Found, Holder, Lease, ProcessRecord, State};
 use crate::uid::Uid;
 
@@ -28,7 +29,9 @@ impl Manager {
         lease::sweep();
         let mut holders = Vec::new();
         let mut table = self.table();
-        for Found { uid, lease } in lease::load_all()? {
+        let found = lease::load_all()?;
+        self.refuse_foreign(&found)?;
+        for Found { uid, lease } in found {
             let lease = match lease {
                 Ok(lease) => self.adopt_one(lease, &mut holders)?,
                 Err(why) => damaged(uid, why),
@@ -46,6 +49,27 @@ impl Manager {
                 .filter(|lease| lease.dynamic && lease.state != State::Quarantined),
         )?;
         Ok(holders)
+    }
+
+    /// From another PID namespace (a container that sees our /run) every holder looks dead, and what
+    /// runs under its number cannot be seen at all: nothing may be taken back there.
+    fn refuse_foreign(&self, found: &[Found]) -> Result<(), Failure> {
+        let foreign = found
+            .iter()
+            .filter_map(|found| found.lease.as_ref().ok())
+            .filter(|lease| lease.boot_id == self.boot_id)
+            .find(|lease| lease.pid_namespace != self.pid_namespace);
+        match foreign {
+            None => Ok(()),
+            Some(lease) => Err(Failure::new(
+                Stage::Daemon,
+                format!("{LEASES}/{}", lease.uid),
+                format!(
+                    "{} belongs to processes of another PID namespace; start the daemon there",
+                    lease.name
+                ),
+            )),
+        }
     }
 
     fn adopt_one(&self, mut lease: Lease, adopted: &mut Vec<Adopted>) -> Result<Lease, Failure> {
@@ -77,8 +101,13 @@ impl Manager {
         Ok(lease)
     }
 
-    /// Takes back what the former daemon left half-done, or could not take back: what stood in the
-    /// way then may be gone now.
+    /// Tries once more to take back what could not be taken back: what stood in the way may be gone.
+    pub fn retry_quarantined(&self) {
+        self.table().let_quarantine_be_tried();
+        self.finish_releases();
+    }
+
+    /// Takes back what the former daemon left half-done, or could not take back.
     pub fn finish_releases(&self) {
         loop {
             let next = self.table().unfinished();
@@ -104,6 +133,7 @@ fn damaged(uid: u32, why: String) -> Lease {
         reason: Some(format!("the file of the lease was damaged: {why}")),
         since: 0,
         boot_id: String::new(),
+        pid_namespace: 0,
         holders: Vec::new(),
         made: Vec::new(),
     }

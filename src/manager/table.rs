@@ -215,6 +215,15 @@ impl Table {
         Some(next.clone())
     }
 
+    /// Leases in quarantine may be given out by [`unfinished`](Self::unfinished) once more.
+    pub(super) fn let_quarantine_be_tried(&mut self) {
+        for lease in self.leases.values() {
+            if lease.state == State::Quarantined {
+                self.releasing.remove(&lease.uid);
+            }
+        }
+    }
+
     /// Of the leases that stand in the way of a service, the holders that have ended.
     pub(super) fn ended_in_the_way(&self, spec: &Spec) -> Vec<(Uid, ProcessRecord)> {
         self.leases

@@ -158,9 +158,10 @@ fn the_mode_of_an_open_counts_only_when_a_file_is_made() {
 fn no_typing_into_a_terminal() {
     let mut tried = 0;
     for (machine, arch, number, call) in every_call() {
-        let Rule::Command(command) = call.rule else {
+        if call.rule != COMMAND {
             continue;
-        };
+        }
+        let command = 1;
         for (value, expected) in [
             (0x5412, DENIED),
             (0x541c, DENIED),
@@ -178,6 +179,23 @@ fn no_typing_into_a_terminal() {
     }
     // x86_64 and x32, each by both numbers; i386; aarch64; arm; riscv64.
     assert_eq!(tried, 8 * 6 * 3);
+}
+
+#[test]
+fn no_right_over_a_keyring_is_taken_away() {
+    let mut tried = 0;
+    for (machine, arch, number, call) in every_call() {
+        if call.rule != OPERATION {
+            continue;
+        }
+        for (value, expected) in [(5, DENIED), (4, SECCOMP_RET_ALLOW), (0, SECCOMP_RET_ALLOW)] {
+            let got = verdict(machine, arch, number, with(&[(0, value | RUBBISH)]));
+            assert_eq!(got, expected, "{machine:?} {number} {value}");
+            tried += 1;
+        }
+    }
+    // x86_64, x32; i386; aarch64; arm; riscv64.
+    assert_eq!(tried, 6 * 3);
 }
 
 #[test]

@@ -144,6 +144,16 @@ pub fn pin_beneath(dir: impl AsFd, path: &str) -> SysResult<OwnedFd> {
     rustix::fs::openat2(dir, path, flags, Mode::empty(), BENEATH).during("openat2", path)
 }
 
+/// Opens what is at an absolute path as `O_PATH`, if no link is on the way.
+///
+/// # Errors
+/// Those of openat2(2), `ELOOP` for a link among them.
+pub fn pin_without_links(path: &std::path::Path) -> SysResult<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve).during("openat2", path.display())
+}
+
 /// The target of the symbolic link that `fd` (`O_PATH`) stands for.
 ///
 /// # Errors

@@ -30,10 +30,15 @@ const PIDFS: u64 = 0x5049_4446;
 pub struct Caller {
     /// Which one it is.
     pub identity: Identity,
-    /// Its mount namespace: device and inode of `/proc/PID/ns/mnt` (namespaces(7)), equal for two
-    /// processes exactly if they share it.
-    pub mount_namespace: (u64, u64),
+    /// Its mount namespace.
+    pub mount_namespace: NamespaceId,
+    /// Its IPC namespace.
+    pub ipc_namespace: NamespaceId,
 }
+
+/// Device and inode of `/proc/PID/ns/…` (namespaces(7)): equal for two processes exactly if they
+/// share the namespace.
+pub type NamespaceId = (u64, u64);
 
 /// Which process `pidfd` is.
 ///
@@ -57,15 +62,29 @@ pub fn recognise(pidfd: BorrowedFd<'_>) -> SysResult<Caller> {
     let mut proc = Proc::open()?;
     let pid = pid_of(&mut proc, pidfd)?;
     let identity = identity_of(&mut proc, pidfd, pid)?;
-    let path = format!("{pid}/ns/mnt");
-    let stat = statat(proc.root(), path.as_str(), AtFlags::empty())
+    let caller = Caller {
+        identity,
+        mount_namespace: namespace(&proc, &format!("{pid}/ns/mnt"))?,
+        ipc_namespace: namespace(&proc, &format!("{pid}/ns/ipc"))?,
+    };
+    still_runs(pidfd, pid)?;
+    Ok(caller)
+}
+
+fn namespace(proc: &Proc, path: &str) -> SysResult<NamespaceId> {
+    let stat = statat(proc.root(), path, AtFlags::empty())
         .map_err(|errno| if is_gone(errno) { Errno::SRCH } else { errno })
         .during("stat", format_args!("/proc/{path}"))?;
-    still_runs(pidfd, pid)?;
-    Ok(Caller {
-        identity,
-        mount_namespace: (stat.st_dev, stat.st_ino),
-    })
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// A namespace of this process: `mnt`, `ipc`, `pid`.
+///
+/// # Errors
+///
+/// Those of stat(2) on `/proc/self/ns/…`.
+pub fn our_namespace(kind: &str) -> SysResult<NamespaceId> {
+    namespace(&Proc::open()?, &format!("self/ns/{kind}"))
 }
 
 fn identity_of(proc: &mut Proc, pidfd: BorrowedFd<'_>, pid: u32) -> SysResult<Identity> {

@@ -88,10 +88,22 @@ pub fn end_all(uid: u32, signal: Signal) -> SysResult<()> {
         subject: format!("-1 as {uid}: no unused UID to hide behind"),
         errno: Errno::BUSY,
     };
-    for stranger in unused_strangers(uid)? {
+    let unused = unused_strangers(uid)?;
+    let tries = TRIES.saturating_mul(unused.len());
+    for stranger in unused.iter().copied().cycle().take(tries) {
         let credentials = Credentials::out_of_reach(uid, stranger)?;
         match child::run(credentials, signal_everybody, &signal.as_raw()) {
             Ok(answer) => return answer.during("kill", format_args!("-1 as {uid}")),
+            // They have filled the table of processes: one by one until there is room for the child.
+            Err(error) if signal == Signal::KILL && error.errno == Errno::AGAIN => {
+                // Stopped first, twice: what those not yet stopped have forked meanwhile, too.
+                for signal in [Signal::STOP, Signal::STOP, Signal::KILL] {
+                    for process in holding(uid)? {
+                        signal_one(process.pid, uid, signal)?;
+                    }
+                }
+                last = error;
+            }
             // Not mapped in our user namespace.
             Err(error) if error.call == "setresuid" && error.errno == Errno::INVAL => last = error,
             Err(error) => return Err(error),
@@ -102,6 +114,29 @@ pub fn end_all(uid: u32, signal: Signal) -> SysResult<()> {
 
 /// UIDs that nobody is given: the last one of all, and the last one of a container with 65,536.
 const STRANGERS: [u32; 2] = [4_294_967_294, 65_535];
+
+/// How often room for the child is made, in a table of processes that somebody keeps full.
+const TRIES: usize = 16;
+
+/// Signals one process if it still carries `uid`.
+fn signal_one(pid: u32, uid: u32, signal: Signal) -> SysResult<()> {
+    let task = Task { pid, tid: pid };
+    let Ok(pidfd) = pidfd(task) else {
+        return Ok(());
+    };
+    // Looked at after it is pinned, so that no other process gets it that has the number now.
+    let [real, _, saved, _] = match Scan::new()?.ids(task)? {
+        Some(ids) => ids.uids,
+        None => return Ok(()),
+    };
+    if real != uid && saved != uid {
+        return Ok(());
+    }
+    match rustix::process::pidfd_send_signal(&pidfd, signal) {
+        Err(Errno::SRCH) => Ok(()),
+        sent => sent.during("pidfd_send_signal", pid),
+    }
+}
 
 /// The strangers that no process has as real or saved UID: `kill(-1)` would reach it too.
 fn unused_strangers(uid: u32) -> SysResult<Vec<u32>> {

@@ -102,6 +102,18 @@ pub fn replace_standard_streams(log: impl AsFd) -> SysResult<()> {
     rustix::stdio::dup2_stderr(log).during("dup2", 2)
 }
 
+/// Sees to it that the ends of children are told: a caller may have had SIGCHLD ignored.
+///
+/// # Errors
+/// Those of sigaction(2).
+pub fn wait_for_children() -> SysResult<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    unsafe { sigaction(Signal::SIGCHLD, &default) }
+        .map(drop)
+        .during("sigaction", Signal::SIGCHLD)
+}
+
 /// What a daemon does first: nothing of whoever started it stays with it. Descriptors beyond 0-2
 /// are closed (an inherited pipe would keep its reader waiting for as long as the daemon lives),
 /// signals, limits, the file mode creation mask and the session keyring are reset, the working

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::io::Errno;
@@ -14,6 +15,9 @@ use super::{During, SysResult, last_error};
 /// bytes (the alignment of a stack). It calls pause(2) and nothing else.
 const STACK: usize = 1024;
 
+/// Our own number: the child looks whether its parent still is the one that made it.
+static PARENT: AtomicI32 = AtomicI32::new(0);
+
 /// Makes a user namespace with these two maps (user_namespaces(7)): lines of `inside outside
 /// count`. In an id-mapped mount "inside" is what is on disk and "outside" what is seen.
 ///
@@ -23,6 +27,7 @@ const STACK: usize = 1024;
 /// # Errors
 /// Those of clone(2) (`ENOSPC` where `user.max_user_namespaces` is 0), or of writing the maps.
 pub fn with_maps(uid_map: &str, gid_map: &str) -> SysResult<OwnedFd> {
+    PARENT.store(pid_number(rustix::process::getpid()), Ordering::Relaxed);
     let mut stack = vec![0_u128; STACK];
     let top = stack.as_mut_ptr_range().end;
     let flags = libc::CLONE_NEWUSER | libc::CLONE_VM | libc::SIGCHLD;
@@ -56,6 +61,15 @@ pub fn with_maps(uid_map: &str, gid_map: &str) -> SysResult<OwnedFd> {
 }
 
 extern "C" fn stand_still(_: *mut libc::c_void) -> libc::c_int {
+    // A daemon that is killed now would leave this behind, with the daemon's lock and socket, and no
+    // other daemon could start.
+    // SAFETY: the call takes two numbers and touches no memory.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // It may have been killed before that: then somebody else is the parent already.
+    // SAFETY: the call takes nothing and touches no memory.
+    if unsafe { libc::getppid() } != PARENT.load(Ordering::Relaxed) {
+        return 0;
+    }
     loop {
         // SAFETY: pause(2) takes nothing and touches no memory of ours.
         unsafe { libc::pause() };

@@ -3,6 +3,8 @@
 //! A name that is not here is refused, never ignored: a launcher that ignores `DynamicUser=`
 //! starts the service as root.
 
+#![forbid(unsafe_code)]
+
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::words;
 

@@ -2,6 +2,8 @@
 //!
 //! Layout and names follow systemd.exec(5), "RuntimeDirectory=, StateDirectory=, …".
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 use crate::failure::Stage;

@@ -1,5 +1,7 @@
 //! Why something was not done: once, with the thing it is about, and the exit status for it.
 
+#![forbid(unsafe_code)]
+
 use std::error::Error;
 use std::fmt;
 

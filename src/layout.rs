@@ -4,6 +4,8 @@
 //! (`nss-module/src/lib.rs` includes it by path), which reads. It therefore uses `core` alone and
 //! allocates nothing.
 
+#![forbid(unsafe_code)]
+
 /// Everything that dynuser keeps while the host runs. Mode 0755, root.
 pub const RUN: &str = "/run/dynuser";
 

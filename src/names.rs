@@ -1,5 +1,7 @@
 //! Names of services and of users: what is accepted, and how the one becomes the other.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 use sha2::{Digest, Sha256};

@@ -1,5 +1,7 @@
 //! What the host looks like, as far as a plan depends on it. Facts only: `plan` decides.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

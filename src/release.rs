@@ -11,9 +11,10 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::VIEWS;
 use crate::lease::{self, Lease};
 use crate::place::{self, Place};
+use crate::sys::ending::end_all;
 use crate::sys::fs::{open_beneath, status};
 use crate::sys::ipc::Ipc;
-use crate::sys::process::{Process, end_all, holding, sharing_group};
+use crate::sys::process::{Process, holding, sharing_group};
 use crate::sys::remove::{remove_empty, remove_exactly, remove_tree};
 use crate::sys::{SysResult, keyring};
 

@@ -1,5 +1,7 @@
 //! What somebody asks for: words as they came, from the command line or from the bus.
 
+#![forbid(unsafe_code)]
+
 /// A request that nobody has checked yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {

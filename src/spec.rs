@@ -1,5 +1,7 @@
 //! A request that passed every check.
 
+#![forbid(unsafe_code)]
+
 use crate::directives::{Settings, WorkingDirectory};
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, Stage};

@@ -1,5 +1,7 @@
 //! The numbers that users get.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 use crate::layout::{FIRST_UID, LAST_UID};

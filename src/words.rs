@@ -1,5 +1,7 @@
 //! Splitting a value into words, as systemd.syntax(7) describes it under "Quoting".
 
+#![forbid(unsafe_code)]
+
 /// Splits `value` at blanks. `"…"` and `'…'` hold blanks together; a backslash starts one of the
 /// escapes of C.
 ///

@@ -115,7 +115,7 @@ fn a_daemon_that_is_killed_while_it_makes_a_mapping_leaves_nobody_with_its_lock(
     let mut killer = arena.spawn([ATTACKER, "orphan", &daemon.pid()]);
     assert_eq!(killer.line(), "ready");
     let line = "box -p StateDirectory=box timeout 20 cat /var/lib/box/file";
-    assert!(run(&arena, line).fails(1).contains("in the middle"));
+    // The launcher asks the next daemon, which can only start if nobody has the lock.
     run(&arena, line).ok();
     assert!(killer.end().0.success());
     assert!(!daemon.end().0.success(), "it was killed");

@@ -20,7 +20,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use dynuser::sys::{child, identity, ipc::Ipc, keyring, process, remove};
+use dynuser::sys::{child, ending, identity, ipc::Ipc, keyring, process, remove};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
 const ID: u32 = 61200;
@@ -162,7 +162,7 @@ fn every_process_of_the_uid_is_found_and_ended_and_no_other() {
         let found = process::holding(ID).unwrap();
         assert!(!found.is_empty(), "{kind} is not found");
         assert!(found[0].name.starts_with("dynuser-maker"), "{found:?}");
-        process::end_all(ID, Signal::KILL).unwrap();
+        ending::end_all(ID, Signal::KILL).unwrap();
         assert!(nobody_left(ID), "{kind} lives on");
         end(child);
     }
@@ -179,7 +179,7 @@ fn what_cannot_be_reached_by_kill_is_still_found() {
     }
     for kind in ["euid", "gid", "thread"] {
         let mut child = start(ID, &[kind]);
-        process::end_all(ID, Signal::KILL).unwrap();
+        ending::end_all(ID, Signal::KILL).unwrap();
         std::thread::sleep(Duration::from_millis(20));
         assert!(alive(&mut child), "{kind}");
         assert_eq!(pids(ID), [child.id()], "{kind}");
@@ -215,7 +215,7 @@ fn the_killer_is_out_of_reach_of_its_victims() {
     }
     let mut hunter = start(ID, &["hunter"]);
     for _ in 0..300 {
-        process::end_all(ID, Signal::WINCH).expect("a hunter has got the child");
+        ending::end_all(ID, Signal::WINCH).expect("a hunter has got the child");
     }
     // Without the disguise the child is at their mercy: this is what the test would show.
     let caught = (0..300).any(|_| {
@@ -225,7 +225,7 @@ fn the_killer_is_out_of_reach_of_its_victims() {
         child::run(credentials, spin, &()).is_err()
     });
     assert!(caught, "the hunters do not hunt");
-    process::end_all(ID, Signal::KILL).unwrap();
+    ending::end_all(ID, Signal::KILL).unwrap();
     assert!(nobody_left(ID));
     hunter.wait().unwrap();
 }
@@ -236,18 +236,18 @@ fn nobody_is_ended_by_a_uid_that_is_none_or_in_use_as_a_disguise() {
         return;
     }
     for uid in [0, u32::MAX] {
-        assert!(process::end_all(uid, Signal::KILL).is_err());
+        assert!(ending::end_all(uid, Signal::KILL).is_err());
         assert!(keyring::clear(uid).is_err());
     }
     // Strangers live on, and as long as one of the two UIDs is free it is used.
     let mut first = start(4_294_967_294, &["plain"]);
     let victim = start(ID, &["plain"]);
-    process::end_all(ID, Signal::KILL).unwrap();
+    ending::end_all(ID, Signal::KILL).unwrap();
     assert!(nobody_left(ID) && alive(&mut first));
     drop(victim);
     let mut second = start(65535, &["suid"]);
     let mut spared = start(ID, &["plain"]);
-    let refusal = process::end_all(ID, Signal::KILL).unwrap_err();
+    let refusal = ending::end_all(ID, Signal::KILL).unwrap_err();
     assert_eq!(refusal.errno, rustix::io::Errno::BUSY);
     assert!(alive(&mut first) && alive(&mut second) && alive(&mut spared));
     for child in [first, second, spared] {
@@ -261,12 +261,12 @@ fn a_container_has_another_stranger() {
         return;
     }
     let (victim, mut other) = (start(ID, &["plain"]), start(OTHER, &["plain"]));
-    process::end_all(ID, Signal::KILL).unwrap();
+    ending::end_all(ID, Signal::KILL).unwrap();
     assert!(nobody_left(ID) && alive(&mut other));
     end(victim);
     // Where the number itself is not mapped nothing is done.
-    assert!(process::end_all(70_000, Signal::KILL).is_err());
-    assert!(process::end_all(65_535, Signal::KILL).is_err());
+    assert!(ending::end_all(70_000, Signal::KILL).is_err());
+    assert!(ending::end_all(65_535, Signal::KILL).is_err());
     assert!(alive(&mut other));
     end(other);
 }
@@ -280,7 +280,7 @@ fn threads_that_end_users_at_the_same_time_do_not_end_each_other() {
         for uid in 61300..61304 {
             scope.spawn(move || {
                 for _ in 0..100 {
-                    process::end_all(uid, Signal::KILL).unwrap();
+                    ending::end_all(uid, Signal::KILL).unwrap();
                 }
             });
         }
@@ -346,7 +346,7 @@ fn another_namespaces_proc_and_a_missing_one_are_errors() {
     // Below is the host's, or nothing.
     assert!(process::holding(ID).is_err());
     assert!(Ipc::open().unwrap().found(ID).is_err());
-    assert!(process::end_all(ID, Signal::KILL).is_err());
+    assert!(ending::end_all(ID, Signal::KILL).is_err());
 }
 
 #[test]
@@ -618,7 +618,7 @@ fn how_long_it_takes() {
             assert!(process::sharing_group(ID).unwrap().is_empty());
         });
         median(&format!("end_all, {number}"), &mut || {
-            process::end_all(ID, Signal::KILL).unwrap()
+            ending::end_all(ID, Signal::KILL).unwrap()
         });
     }
     median("Ipc::open", &mut || drop(Ipc::open().unwrap()));
@@ -632,6 +632,6 @@ fn how_long_it_takes() {
     median("child::run", &mut || {
         child::run(owner, |(): &()| (), &()).unwrap()
     });
-    process::end_all(OTHER, Signal::KILL).unwrap();
+    ending::end_all(OTHER, Signal::KILL).unwrap();
     crowd.into_iter().for_each(|mut child| drop(child.wait()));
 }

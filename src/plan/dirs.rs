@@ -1,5 +1,7 @@
 //! Which directories and links are made, kept or refused.
 
+#![forbid(unsafe_code)]
+
 use std::collections::BTreeSet;
 
 use super::{Identity, Owner, Step};

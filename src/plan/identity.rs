@@ -1,5 +1,7 @@
 //! What the process becomes: its numbers, its privileges, its environment.
 
+#![forbid(unsafe_code)]
+
 use std::fmt;
 
 use super::Owner;

@@ -1,6 +1,8 @@
 //! The plan of one activation: decided here, purely, from what was asked and what was observed;
 //! carried out step by step by `apply` and the launcher.
 
+#![forbid(unsafe_code)]
+
 mod dirs;
 mod identity;
 mod mounts;

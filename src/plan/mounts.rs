@@ -1,5 +1,7 @@
 //! What the service's mount namespace looks like.
 
+#![forbid(unsafe_code)]
+
 use super::{IdMap, Identity, Owner, Step, Tmpfs, mounted};
 use crate::exec_directory::Kind;
 use crate::failure::Stage;

@@ -16,7 +16,7 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
-use super::{During, SysError, SysResult};
+use super::{During, SysError, SysResult, last_error};
 
 /// Room for the child's stack. It calls a few functions deep and keeps nothing large.
 const STACK: usize = 64 * 1024;
@@ -197,20 +197,16 @@ fn spawn(
     // (CLONE_VFORK) as long as it runs, so both outlive it.
     let pid = unsafe { libc::clone(entry, stack.top(), flags, argument) };
     if pid < 0 {
-        return Err(last_errno()).during("clone", "CLONE_VM|CLONE_VFORK");
+        return Err(last_error()).during("clone", "CLONE_VM|CLONE_VFORK");
     }
     // SAFETY: no status is asked for.
     while unsafe { libc::waitpid(pid, ptr::null_mut(), libc::__WALL) } < 0 {
-        let errno = last_errno();
+        let errno = last_error();
         if errno != Errno::INTR {
             return Err(errno).during("waitpid", pid);
         }
     }
     Ok(())
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 /// A mapping with a hole at its lower end, where an overflow ends the child instead of our memory.
@@ -231,12 +227,12 @@ impl Stack {
             )
         };
         if base == libc::MAP_FAILED {
-            return Err(last_errno());
+            return Err(last_error());
         }
         let this = Self(base);
         // SAFETY: the lower part of the mapping made above, which nobody uses yet.
         if unsafe { libc::mprotect(base, GUARD, libc::PROT_NONE) } != 0 {
-            return Err(last_errno());
+            return Err(last_error());
         }
         Ok(this)
     }

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod child;
+pub mod ending;
 pub mod fs;
 pub mod identity;
 pub mod ids;

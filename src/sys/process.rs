@@ -1,15 +1,13 @@
-//! Who carries a UID or GID, and ending everything that runs as a UID.
+//! Who carries a UID or GID.
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use rustix::io::Errno;
-use rustix::process::Signal;
 
-use super::child::{self, Credentials};
 use super::process_known::{Known, ONE_THREAD};
 use super::procfs::{Proc, Stat, is_gone};
-use super::{During, SysError, SysResult};
+use super::{During, SysError, SysResult, last_error};
 
 /// A living process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +20,8 @@ pub struct Process {
 
 /// The four UIDs and four GIDs of a task: real, effective, saved, file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Ids {
-    uids: [u32; 4],
+pub(super) struct Ids {
+    pub(super) uids: [u32; 4],
     gids: [u32; 4],
 }
 
@@ -35,7 +33,7 @@ struct Ids {
 /// looked at: see [`sharing_group`].
 ///
 /// It looks at one task after the other: what is started meanwhile by a process that carries `id` may
-/// be missed. After [`end_all`] with `SIGKILL` nobody is left to start anything.
+/// be missed. After [`end_all`](super::ending::end_all) with `SIGKILL` nobody is left to start anything.
 ///
 /// Sources: pidfd_open(2), `PIDFD_GET_INFO` (linux/pidfd.h, Linux 6.13), proc_pid_status(5).
 ///
@@ -69,114 +67,19 @@ pub fn sharing_group(gid: u32) -> SysResult<Vec<Process>> {
     })
 }
 
-/// Sends `signal` to every process that has `uid` as its real or saved UID, at once: kill(2) with -1, from a child
-/// with the rights of `uid` and no others. None of them can stop or end that child first,
-/// nor escape by forking: the kernel holds the list of tasks while it goes through it.
-///
-/// A process that has `uid` only as its effective or file-system UID is not reached: [`holding`] finds it.
-///
-/// # Errors
-///
-/// `EINVAL` for `uid` 0 and `u32::MAX`; `EBUSY` if processes have the UIDs that the child hides behind; what the
-/// child met. That there was nobody to signal is no error.
-pub fn end_all(uid: u32, signal: Signal) -> SysResult<()> {
-    // Two such children at the same time would have the same real UID and end each other.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut last = SysError {
-        call: "kill",
-        subject: format!("-1 as {uid}: no unused UID to hide behind"),
-        errno: Errno::BUSY,
-    };
-    let unused = unused_strangers(uid)?;
-    let tries = TRIES.saturating_mul(unused.len());
-    for stranger in unused.iter().copied().cycle().take(tries) {
-        let credentials = Credentials::out_of_reach(uid, stranger)?;
-        match child::run(credentials, signal_everybody, &signal.as_raw()) {
-            Ok(answer) => return answer.during("kill", format_args!("-1 as {uid}")),
-            // They have filled the table of processes: one by one until there is room for the child.
-            Err(error) if signal == Signal::KILL && error.errno == Errno::AGAIN => {
-                // Stopped first, twice: what those not yet stopped have forked meanwhile, too.
-                for signal in [Signal::STOP, Signal::STOP, Signal::KILL] {
-                    for process in holding(uid)? {
-                        signal_one(process.pid, uid, signal)?;
-                    }
-                }
-                last = error;
-            }
-            // Not mapped in our user namespace.
-            Err(error) if error.call == "setresuid" && error.errno == Errno::INVAL => last = error,
-            Err(error) => return Err(error),
-        }
-    }
-    Err(last)
-}
-
-/// UIDs that nobody is given: the last one of all, and the last one of a container with 65,536.
-const STRANGERS: [u32; 2] = [4_294_967_294, 65_535];
-
-/// How often room for the child is made, in a table of processes that somebody keeps full.
-const TRIES: usize = 16;
-
-/// Signals one process if it still carries `uid`.
-fn signal_one(pid: u32, uid: u32, signal: Signal) -> SysResult<()> {
-    let task = Task { pid, tid: pid };
-    let Ok(pidfd) = pidfd(task) else {
-        return Ok(());
-    };
-    // Looked at after it is pinned, so that no other process gets it that has the number now.
-    let [real, _, saved, _] = match Scan::new()?.ids(task)? {
-        Some(ids) => ids.uids,
-        None => return Ok(()),
-    };
-    if real != uid && saved != uid {
-        return Ok(());
-    }
-    match rustix::process::pidfd_send_signal(&pidfd, signal) {
-        Err(Errno::SRCH) => Ok(()),
-        sent => sent.during("pidfd_send_signal", pid),
-    }
-}
-
-/// The strangers that no process has as real or saved UID: `kill(-1)` would reach it too.
-fn unused_strangers(uid: u32) -> SysResult<Vec<u32>> {
-    let mut unused: Vec<u32> = STRANGERS.into_iter().filter(|it| *it != uid).collect();
-    // The kernel compares with the credentials of each process's first thread.
-    Scan::new()?.living(Threads::First, |scan, task| {
-        if let Some(ids) = scan.ids(task)? {
-            let [real, _, saved, _] = ids.uids;
-            unused.retain(|stranger| *stranger != real && *stranger != saved);
-        }
-        Ok(false)
-    })?;
-    Ok(unused)
-}
-
-/// Runs in the child. `kill(-1)` spares PID 1 and the caller itself.
-fn signal_everybody(signal: &i32) -> Result<(), Errno> {
-    // SAFETY: takes two numbers.
-    if unsafe { libc::kill(-1, *signal) } == 0 {
-        return Ok(());
-    }
-    match std::io::Error::last_os_error().raw_os_error() {
-        Some(libc::ESRCH) => Ok(()),
-        errno => Err(Errno::from_raw_os_error(errno.unwrap_or(libc::EIO))),
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Threads {
+pub(super) enum Threads {
     All,
     First,
 }
 
 #[derive(Clone, Copy)]
-struct Task {
-    pid: u32,
-    tid: u32,
+pub(super) struct Task {
+    pub(super) pid: u32,
+    pub(super) tid: u32,
 }
 
-struct Scan {
+pub(super) struct Scan {
     proc: Proc,
     /// Whether the kernel has `PIDFD_GET_INFO`.
     info: bool,
@@ -185,7 +88,7 @@ struct Scan {
 }
 
 impl Scan {
-    fn new() -> SysResult<Self> {
+    pub(super) fn new() -> SysResult<Self> {
         let proc = Proc::open()?;
         let known = Known::ours();
         let info = true;
@@ -203,7 +106,7 @@ impl Scan {
     }
 
     /// The living processes with a living thread for which `matches` says yes.
-    fn living(
+    pub(super) fn living(
         mut self,
         threads: Threads,
         mut matches: impl FnMut(&mut Self, Task) -> SysResult<bool>,
@@ -258,7 +161,7 @@ impl Scan {
     }
 
     /// The IDs of a task, or none if it is no more.
-    fn ids(&mut self, task: Task) -> SysResult<Option<Ids>> {
+    pub(super) fn ids(&mut self, task: Task) -> SysResult<Option<Ids>> {
         let first = task.pid == task.tid;
         if first && let Some(ids) = self.known_ids(task.pid) {
             return Ok(Some(ids));
@@ -311,7 +214,7 @@ impl Scan {
 }
 
 /// Opens a task: rustix's `pidfd_open` gives no way to say `PIDFD_THREAD`.
-fn pidfd(task: Task) -> Result<OwnedFd, Errno> {
+pub(super) fn pidfd(task: Task) -> Result<OwnedFd, Errno> {
     let flags = if task.pid == task.tid {
         0
     } else {
@@ -324,7 +227,7 @@ fn pidfd(task: Task) -> Result<OwnedFd, Errno> {
             // SAFETY: the kernel has just given it to us.
             Ok(unsafe { OwnedFd::from_raw_fd(fd) })
         }
-        _ => Err(last_errno()),
+        _ => Err(last_error()),
     }
 }
 
@@ -336,14 +239,10 @@ fn info(pidfd: &OwnedFd) -> Result<Option<libc::pidfd_info>, Errno> {
     // SAFETY: the number of the call carries the size of the structure, and this is it.
     let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
     if answer < 0 {
-        return Err(last_errno());
+        return Err(last_error());
     }
     let told = info.mask & u64::from(libc::PIDFD_INFO_CREDS) != 0;
     Ok(told.then_some(info))
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 impl Ids {

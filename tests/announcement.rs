@@ -380,3 +380,21 @@ fn tmp_and_var_tmp_are_its_own() {
         "/tmp:\nof-host\n\n/var/tmp:\nof-host\n"
     );
 }
+
+#[test]
+fn arguments_and_variables_are_bytes_and_not_text() {
+    let arena = Arena::new();
+    let script = "bad=$(printf 'a\\377b'); \
+        dynuser run -u x printf %s \"$bad\" | od -An -tx1; \
+        V=\"$bad\" dynuser run -u x -E V sh -c 'printf %s \"$V\"' | od -An -tx1";
+    assert_eq!(arena.sh(script).ok(), " 61 ff 62\n 61 ff 62\n");
+}
+
+#[test]
+fn what_is_asked_for_last_is_in_the_environment() {
+    let arena = Arena::new();
+    let script = "TERM=callers dynuser run --quiet --pty -u x -p Environment=TERM=mine sh -c 'printf %s $TERM' </dev/null; echo; \
+        TERM=callers dynuser run --quiet --pty -u x sh -c 'printf %s $TERM' </dev/null; echo; \
+        A=callers dynuser run -u x -p Environment=A=unit -E A=1 -E A sh -c 'printf %s $A'";
+    assert_eq!(arena.sh(script).ok(), "mine\ncallers\ncallers");
+}

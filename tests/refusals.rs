@@ -229,6 +229,30 @@ fn a_public_path_that_is_something_else() {
 }
 
 #[test]
+fn options_that_do_not_exist_are_not_taken_for_a_command() {
+    let arena = Arena::new();
+    for (words, named) in [
+        (&["-d", "id"][..], "-d"),
+        (&["--collect", "id"], "--collect"),
+        (&["--slice=x", "id"], "--slice"),
+        (&["-u", "x", "--bogus", "true"], "--bogus"),
+        (&["--uid"], "--uid"),
+    ] {
+        refused(&arena, words, 1, named);
+    }
+    // Behind the command they are the command's own.
+    let echoed = arena
+        .run(["dynuser", "run", "-u", "x", "echo", "-u", "--bogus"])
+        .ok();
+    assert_eq!(echoed, "-u --bogus\n");
+    // As in systemd-run, the last of several counts.
+    let name = arena
+        .run(["dynuser", "run", "-u", "x", "-u", "y", "id", "-un"])
+        .ok();
+    assert_eq!(name, "y\n");
+}
+
+#[test]
 fn no_command_and_commands_that_are_not_there() {
     let arena = Arena::new();
     refused(&arena, &["-u", "x"], 1, "command");

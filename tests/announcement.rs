@@ -40,6 +40,10 @@ fn the_first_command_of_a_newcomer_prints_a_name() {
         text.contains(" /var/lib/wuff -> private/wuff") || text.contains(" wuff -> private/wuff")
     );
     let own: Vec<&&str> = lines.iter().filter(|l| l.ends_with(" wuff")).collect();
+    // `ls -al` of the boundary: a total, itself, its parent, and nothing else but wuff.
+    let listed = lines.iter().skip(2).take_while(|l| !l.starts_with("total"));
+    let names: Vec<&str> = listed.filter_map(|l| l.rsplit(' ').next()).collect();
+    assert_eq!(names, [".", "..", "wuff"], "{text}");
     assert_eq!(own.len(), 1, "{text}");
     assert!(own[0].contains(" wuff wuff "), "{text}");
 

@@ -42,14 +42,14 @@ fn twenty_launchers_that_find_no_daemon_start_one() {
 fn a_daemon_on_demand_ends_by_itself_and_an_installed_one_stays() {
     let (temporary, installed) = (Arena::new(), Arena::new());
     // It goes into the background by itself, and answers when this returns.
-    let start = ["dynuser", "daemon", "--on-demand", "--idle-timeout=1"];
+    let start = ["dynuser", "daemon", "--on-demand", "--idle-timeout=5"];
     temporary.run(start).ok();
     let on_demand = temporary.daemons();
     assert_eq!(on_demand.len(), 1);
     let mut stays = daemon(&installed);
     installed.run(["dynuser", "run", "true"]).ok();
     // It does not count as idle while a service runs.
-    temporary.run(["dynuser", "run", "sleep", "3"]).ok();
+    temporary.run(["dynuser", "run", "sleep", "7"]).ok();
     assert_eq!(temporary.daemons(), on_demand);
     wait_until("the idle daemon has ended", || {
         temporary.daemons().is_empty()
@@ -231,8 +231,8 @@ fn two_services_of_one_name_share_its_uid_until_both_have_ended() {
     let first = sleeper(&arena, "shared");
     let mut second = sleeper(&arena, "shared");
     let uids =
-        arena.sh("ps -eo uid=,comm= | awk '$2 == \"sleep\" { print $1 }' | sort | uniq -c | wc -l");
-    assert_eq!(uids.ok().trim(), "1");
+        arena.sh("ps -eo uid=,comm= | awk '$2 == \"sleep\" { print $1 }' | sort | uniq -c | awk '{ print $1 }'");
+    assert_eq!(uids.ok().trim(), "2", "two processes of one UID");
     first.stop();
     arena.run(["dynuser", "run", "-u", "shared", "true"]).ok();
     assert!(second.runs());

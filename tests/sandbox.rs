@@ -326,6 +326,11 @@ fn umask_signals_and_working_directory_are_ordinary() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(&lines[..2], ["0022", "/"]);
     assert_eq!(lines[2], "SigBlk:\t0000000000000000");
+    // SIGHUP alone: nohup works. Of SIGPIPE nobody can tell whether the caller or Rust ignored it.
+    let ignored = lines[3].strip_prefix("SigIgn:\t").expect("a line");
+    let ignored = u64::from_str_radix(ignored, 16).expect("a mask");
+    // 32 and 33 are the C library's own, and no program can change them.
+    assert_eq!(ignored & !(0b11 << 31), 1, "{text}");
 }
 
 #[test]

@@ -12,7 +12,7 @@
 )]
 
 use std::io::{BufRead, BufReader};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,7 +21,10 @@ use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use dynuser::sys::{child, ending, identity, ipc::Ipc, keyring, process, remove};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, RenameFlags, Uid, chownat, openat, renameat_with, statat,
+};
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, Signal, pidfd_open, setrlimit};
 
 const ID: u32 = 61200;
 const OTHER: u32 = 61201;
@@ -41,10 +44,7 @@ fn inside_container(name: &str) -> bool {
 
 fn run_inside(name: &str, mut command: Command) -> bool {
     if env::var_os(INSIDE).is_some() {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/dev/shm"])
-            .status();
-        assert!(mounted.unwrap().success());
+        mount_tmpfs("/dev/shm", "mode=1777");
         return true;
     }
     let status = command
@@ -486,14 +486,11 @@ fn a_tree_of_3000_levels_is_removed_with_few_descriptors() {
         return;
     }
     make(ID, &["deep"]);
-    rustix::process::setrlimit(
-        rustix::process::Resource::Nofile,
-        rustix::process::Rlimit {
-            current: Some(16),
-            maximum: Some(16),
-        },
-    )
-    .unwrap();
+    let limit = Rlimit {
+        current: Some(16),
+        maximum: Some(16),
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
     let ipc = Ipc::open().unwrap();
     assert!(ipc.found(ID).unwrap().unwrap().contains("/dev/shm/deep"));
     let begin = Instant::now();
@@ -502,19 +499,167 @@ fn a_tree_of_3000_levels_is_removed_with_few_descriptors() {
     assert_eq!(fs::read_dir("/dev/shm").unwrap().count(), 0);
 }
 
+/// The innermost of the directories `deep` below `/dev/shm`.
+fn bottom() -> OwnedFd {
+    let mut bottom = OwnedFd::from(fs::File::open("/dev/shm").unwrap());
+    while let Ok(deeper) = openat(&bottom, "deep", OFlags::DIRECTORY, Mode::empty()) {
+        bottom = deeper;
+    }
+    bottom
+}
+
 #[test]
-fn what_is_too_deep_to_be_searched_is_an_error_that_names_it() {
-    if !inside("what_is_too_deep_to_be_searched_is_an_error_that_names_it") {
+fn nothing_is_too_deep_or_too_much_to_be_searched() {
+    if !inside("nothing_is_too_deep_or_too_much_to_be_searched") {
         return;
     }
+    make(OTHER, &["deep"]);
+    make(OTHER, &["wide"]);
+    let limit = Rlimit {
+        current: Some(16),
+        maximum: Some(16),
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
     let ipc = Ipc::open().unwrap();
-    let deep = |levels: usize| format!("/dev/shm/a{}", "/a".repeat(levels - 1));
-    fs::create_dir_all(deep(32)).unwrap();
+    let begin = Instant::now();
     assert_eq!(ipc.found(ID).unwrap(), None);
-    fs::create_dir_all(deep(33)).unwrap();
-    let error = ipc.found(ID).unwrap_err();
-    assert!(error.subject.contains("/dev/shm/a/a"), "{error}");
-    assert!(ipc.remove(ID).is_err());
+    println!("3,000 levels and 100,000 files: {:?}", begin.elapsed());
+    let bottom = bottom();
+    let flags = OFlags::CREATE | OFlags::WRONLY;
+    drop(openat(&bottom, "ours", flags, Mode::RUSR).unwrap());
+    fchown_file(&bottom, "ours");
+    let found = ipc.found(ID).unwrap().unwrap();
+    let named = found.starts_with("file /dev/shm/deep/deep/") && found.len() < 2000;
+    assert!(named, "{found}");
+    ipc.remove(ID).unwrap();
+    assert_eq!(ipc.found(ID).unwrap(), None);
+    let there = |name| statat(&bottom, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    assert!(!there("ours") && there("file") && there("dynuser-7"));
+    assert_eq!(fs::read_dir("/dev/shm/wide").unwrap().count(), 100_000);
+}
+
+fn fchown_file(parent: &OwnedFd, name: &str) {
+    let (uid, gid) = (Uid::from_raw(ID), Gid::from_raw(ID));
+    chownat(parent, name, Some(uid), Some(gid), AtFlags::empty()).unwrap();
+}
+
+#[test]
+fn directories_that_are_moved_meanwhile_hide_nothing_that_stays_and_cost_nobody_a_file() {
+    if !inside(
+        "directories_that_are_moved_meanwhile_hide_nothing_that_stays_and_cost_nobody_a_file",
+    ) {
+        return;
+    }
+    let shm = Path::new("/dev/shm");
+    let moving = shm.join("moving");
+    let owned = |path: &Path, id: u32| {
+        fs::create_dir_all(path).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        own(path, id);
+    };
+    for path in ["", "b", "a", "a/chain"] {
+        owned(&moving.join(path), OTHER);
+    }
+    let mut chain = moving.join("a/chain");
+    for _ in 0..60 {
+        chain.push("1");
+        owned(&chain, OTHER);
+    }
+    // A number's own directory changes places with foreign ones that are not empty, and with links to such.
+    for precious in [moving.join("precious"), shm.join("outside")] {
+        owned(&precious, OTHER);
+        fs::write(precious.join("file"), "").unwrap();
+    }
+    symlink(shm.join("outside"), moving.join("link")).unwrap();
+    let still = shm.join("still/1/2/3/4");
+    fs::create_dir_all(&still).unwrap();
+    let mover = start(OTHER, &["mover"]);
+    let ipc = Ipc::open().unwrap();
+    let (begin, mut answers, mut baited) = (Instant::now(), [0, 0], 0);
+    for _ in 0..300 {
+        fs::write(still.join("ours"), "").unwrap();
+        own(&still.join("ours"), ID);
+        assert!(ipc.found(ID).unwrap().is_some());
+        // Made elsewhere, where nobody puts another one in its place.
+        let bait = shm.join("bait");
+        owned(&bait, ID);
+        fs::write(bait.join("file"), "").unwrap();
+        // By now it may be any of the three names that is free.
+        baited += ["bait", "precious", "link"]
+            .into_iter()
+            .filter(|name| {
+                let to = moving.join(name);
+                renameat_with(CWD, &bait, CWD, to, RenameFlags::NOREPLACE).is_ok()
+            })
+            .count();
+        answers[usize::from(ipc.remove(ID).is_ok())] += 1;
+        assert!(!still.join("ours").exists());
+    }
+    println!(
+        "removed while others move: {answers:?} no and yes, {baited} baits, {:?}",
+        begin.elapsed()
+    );
+    ending::end_all(OTHER, Signal::KILL).unwrap();
+    assert!(nobody_left(OTHER));
+    end(mover);
+    ipc.remove(ID).unwrap();
+    assert_eq!(ipc.found(ID).unwrap(), None);
+    assert!(shm.join("outside/file").exists());
+    let count = |path: &str| {
+        fs::read_dir(path)
+            .unwrap()
+            .filter(|it| it.as_ref().unwrap().path().join("file").exists())
+            .count()
+    };
+    assert_eq!(
+        count("/dev/shm/moving"),
+        2,
+        "precious, and by the link what is outside"
+    );
+}
+
+#[test]
+fn a_users_own_file_system_is_not_asked_anything() {
+    if !inside("a_users_own_file_system_is_not_asked_anything") {
+        return;
+    }
+    // Asked, one would refuse even root, and the other one would never answer.
+    let server = start(OTHER, &["fuse"]);
+    let ipc = Ipc::open().unwrap();
+    assert_eq!(ipc.found(ID).unwrap(), None);
+    ipc.remove(ID).unwrap();
+    end(server);
+    // Whom its root belongs to is what it says itself: anybody could keep any number taken.
+    fs::create_dir("/dev/shm/claims").unwrap();
+    mount_tmpfs("/dev/shm/claims", &format!("uid={ID}"));
+    assert_eq!(ipc.found(ID).unwrap(), None);
+}
+
+fn mount_tmpfs(at: &str, options: &str) {
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", options, "tmpfs", at])
+        .status();
+    assert!(mounted.unwrap().success());
+}
+
+#[test]
+fn what_cannot_be_removed_keeps_nothing_else_from_being_removed() {
+    if !inside("what_cannot_be_removed_keeps_nothing_else_from_being_removed") {
+        return;
+    }
+    for name in ["before", "stuck", "after"] {
+        let path = Path::new("/dev/shm").join(name);
+        fs::create_dir_all(path.join("inner")).unwrap();
+        own(&path, ID);
+    }
+    mount_tmpfs("/dev/shm/stuck/inner", "mode=755");
+    // What is mounted in a directory keeps the directory, but not the number: it is root's then.
+    let ipc = Ipc::open().unwrap();
+    ipc.remove(ID).unwrap();
+    assert_eq!(ipc.found(ID).unwrap(), None);
+    let left = fs::read_dir("/dev/shm").unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["stuck"]);
 }
 
 #[test]
@@ -568,7 +713,7 @@ fn keys_of_the_uid_are_gone_and_those_of_others_are_not() {
     }
     assert!(Path::new("/proc/key-users").exists(), "a kernel with keys");
     make(THEIRS, &["keys"]);
-    for how in ["", "quota", "closed"] {
+    for how in ["", "quota", "closed", "found", "found by owner"] {
         make(KEYS, &["keys", how]);
         if how.is_empty() {
             assert_eq!(make(KEYS, &["haskeys"]), "3");
@@ -589,49 +734,4 @@ fn keys_of_the_uid_are_gone_and_those_of_others_are_not() {
     let locked = keyring::clear(LOCKED);
     assert!(locked.is_err(), "{locked:?}");
     println!("locked: {}", locked.unwrap_err());
-}
-
-#[test]
-fn how_long_it_takes() {
-    if !inside("how_long_it_takes") {
-        return;
-    }
-    let median = |what: &str, run: &mut dyn FnMut()| {
-        let mut times: Vec<Duration> = (0..51)
-            .map(|_| {
-                let begin = Instant::now();
-                run();
-                begin.elapsed()
-            })
-            .collect();
-        times.sort();
-        println!("{what}: {:?} / {:?}", times[0], times[25]);
-    };
-    let ipc = Ipc::open().unwrap();
-    let mut crowd = Vec::new();
-    for number in [0, 100, 1100] {
-        crowd.resize_with(number, || start(OTHER, &["plain"]));
-        median(&format!("holding, {number}"), &mut || {
-            assert!(pids(ID).is_empty())
-        });
-        median(&format!("sharing_group, {number}"), &mut || {
-            assert!(process::sharing_group(ID).unwrap().is_empty());
-        });
-        median(&format!("end_all, {number}"), &mut || {
-            ending::end_all(ID, Signal::KILL).unwrap()
-        });
-    }
-    median("Ipc::open", &mut || drop(Ipc::open().unwrap()));
-    median("Ipc::found, nothing there", &mut || {
-        assert_eq!(ipc.found(ID).unwrap(), None)
-    });
-    median("keyring::clear, nothing there", &mut || {
-        keyring::clear(61299).unwrap()
-    });
-    let owner = child::Credentials::owner(ID).unwrap();
-    median("child::run", &mut || {
-        child::run(owner, |(): &()| (), &()).unwrap()
-    });
-    ending::end_all(OTHER, Signal::KILL).unwrap();
-    crowd.into_iter().for_each(|mut child| drop(child.wait()));
 }

@@ -56,8 +56,8 @@ impl Ipc {
     ///
     /// # Errors
     ///
-    /// Any that leaves the question open; a directory tree of others in `/dev/shm` deeper than 32 is
-    /// one (`ELOOP`). No `/dev/shm` and no System V IPC in the kernel are fine.
+    /// Any that leaves the question open. No `/dev/shm` and no System V IPC in the kernel are fine. What others
+    /// build and move in `/dev/shm` costs time, and is no error.
     pub fn found(&self, id: u32) -> SysResult<Option<String>> {
         let mut proc = Proc::open()?;
         for kind in &KINDS {

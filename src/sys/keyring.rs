@@ -28,9 +28,10 @@ const ALL_RIGHTS: libc::c_long = 0x3f3f_0000;
 /// # Errors
 ///
 /// `EINVAL` for 0 and `u32::MAX`. `EBUSY`, after two seconds, if keys of the UID are left: others hold
-/// them, or the UID has taken every right over a keyring from itself, which nobody can undo before
-/// the next boot: the next user of the number would have no user keyring. Kernels without keys or without persistent
-/// keyrings are fine.
+/// them; or the UID has revoked its user keyring or let it expire, which the kernel forgets after
+/// `/proc/sys/kernel/keys/gc_delay` (five minutes); or it has taken the right to find it from itself, which
+/// nobody can undo before the next boot (no capability counts for the keys of others): the next
+/// user of the number would have no user keyring. Kernels without keys or without persistent keyrings are fine.
 pub fn clear(uid: u32) -> SysResult<()> {
     let credentials = Credentials::owner(uid)?;
     if keys(uid)? == Keys::None {
@@ -155,16 +156,18 @@ fn give_back_rights(keyring: libc::c_long) -> Result<(), (&'static str, Errno)> 
 /// Clearing is immediate. Invalidating removes the keyring itself, the links that others have to it, and
 /// what cannot be taken back from it: KEYCTL_RESTRICT_KEYRING, an expiry. Trap: Linux 6.18 forgets to give back 4
 /// bytes of root's quota (25,000,000) for each link that its collector drops, so 8 for each call.
+///
+/// Its owner may have taken the right to clear it from himself for ever. To invalidate it, the right to find it is
+/// enough, and what was in it goes with it.
 fn clear_one(serial: libc::c_long) -> Result<(), (&'static str, Errno)> {
-    for (call, operation) in [
-        ("KEYCTL_CLEAR", libc::KEYCTL_CLEAR),
-        ("KEYCTL_INVALIDATE", libc::KEYCTL_INVALIDATE),
-    ] {
-        if let Err(errno) = keyctl(operation, serial, 0) {
-            fine(call, errno)?;
-        }
+    match keyctl(libc::KEYCTL_CLEAR, serial, 0) {
+        Ok(_) | Err(Errno::ACCESS) => {}
+        Err(errno) => fine("KEYCTL_CLEAR", errno)?,
     }
-    Ok(())
+    match keyctl(libc::KEYCTL_INVALIDATE, serial, 0) {
+        Ok(_) => Ok(()),
+        Err(errno) => fine("KEYCTL_INVALIDATE", errno),
+    }
 }
 
 /// That there is no such keyring, or no such kind of keyring in this kernel, is what we want.

@@ -28,6 +28,7 @@ pub mod signals;
 pub mod socket;
 pub mod terminal;
 pub mod userns;
+mod walk;
 pub mod watch;
 pub mod wire;
 

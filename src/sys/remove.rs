@@ -41,7 +41,7 @@ pub fn remove_tree(parent: BorrowedFd<'_>, name: &CStr) -> SysResult<()> {
 ///
 /// # Errors
 ///
-/// `ESTALE` if it is another one.
+/// `ESTALE` if it is another one, `ENOTDIR` if it is none any more.
 pub fn remove_exactly(parent: BorrowedFd<'_>, name: &CStr, expected: FileId) -> SysResult<()> {
     remove(parent, name, Some(expected))
 }
@@ -63,7 +63,7 @@ fn remove(parent: BorrowedFd<'_>, name: &CStr, expected: Option<FileId>) -> SysR
         Ok(top) => top,
         Err(Errno::NOENT) => return Ok(()),
         // A file or a link. Should it become a directory now, unlink does not remove that.
-        Err(Errno::NOTDIR | Errno::LOOP) => {
+        Err(Errno::NOTDIR | Errno::LOOP) if expected.is_none() => {
             return gone_is_fine(unlinkat(parent, name, AtFlags::empty()))
                 .during("unlink", shown(name));
         }
@@ -189,4 +189,29 @@ pub(crate) fn gone_is_fine(answer: Result<(), Errno>) -> Result<(), Errno> {
 /// A hostile name, fit for a log.
 pub(crate) fn shown(name: &CStr) -> String {
     name.to_string_lossy().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_what_was_looked_at_is_left_alone() {
+        let top = tempfile::tempdir().unwrap();
+        std::fs::create_dir(top.path().join("directory")).unwrap();
+        File::create(top.path().join("file")).unwrap();
+        std::os::unix::fs::symlink("directory", top.path().join("link")).unwrap();
+        let parent = File::open(top.path()).unwrap();
+        for (name, errno) in [
+            (c"directory", Errno::STALE),
+            (c"file", Errno::NOTDIR),
+            (c"link", Errno::NOTDIR),
+        ] {
+            let error = remove_exactly(parent.as_fd(), name, (0, 0)).unwrap_err();
+            assert_eq!(error.errno, errno, "{error}");
+        }
+        assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 3);
+    }
 }

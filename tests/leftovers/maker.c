@@ -77,6 +77,15 @@ int main(int argc, char **argv) {
     siginfo_t i; must(waitid(P_ALL, 0, &i, WEXITED | WNOWAIT));
     stay();
   }
+  if (IS("fuse")) { /* a user's file system that never answers, where he lets others in and where he does not */
+    for (int i = 0; i < 2; i++) {
+      char path[] = "/dev/shm/fuse0", options[128]; path[13] += i;
+      int f = open("/dev/fuse", O_RDWR); must(f); must(mkdir(path, 0700));
+      snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=%u,group_id=%u%s", f, uid, uid, i ? ",allow_other" : "");
+      must(mount("fuse", path, "fuse", MS_NOSUID | MS_NODEV, options));
+    }
+    stay();
+  }
   if (IS("attach")) { void *m = shmat(atoi(arg), NULL, 0); must(m); stay(); }
   become(uid, uid, uid);
   prctl(PR_SET_DUMPABLE, 1);
@@ -116,11 +125,29 @@ int main(int argc, char **argv) {
     }
     return 0;
   }
+  if (IS("wide")) { /* half of them directories */
+    char name[32]; must(chdir("/dev/shm")); must(mkdir("wide", 0700)); must(chdir("wide"));
+    for (int i = 0; i < 50000; i++) {
+      snprintf(name, sizeof name, "d%d", i); must(mkdir(name, 0700));
+      name[0] = 'f'; must(open(name, O_CREAT | O_WRONLY, 0600) < 0 ? -1 : close(3));
+    }
+    return 0;
+  }
+  if (IS("mover")) { /* moves directories about in /dev/shm/moving, and puts others and links in their places, for ever */
+    must(chdir("/dev/shm/moving"));
+    if (fork() == 0) for (;;) {
+      rename("a/chain", "b/chain"); rename("b/chain/1/1", "a/part"); rename("a/part", "b/chain/1/1"); rename("b/chain", "a/chain");
+    }
+    for (int i = 0; i < 2; i++) if (fork() == 0) for (;;) syscall(SYS_renameat2, AT_FDCWD, "bait", AT_FDCWD, i ? "precious" : "link", 2);
+    stay();
+  }
   if (IS("keys")) {
     must(key("a", -4)); must(key("b", -5));
     long p = syscall(SYS_keyctl, 22, -1, -2); must(p); must(key("c", p));
     if (!strcmp(arg, "quota")) { char n[32]; for (int i = 0; ; i++) { snprintf(n, 32, "q%d", i); if (key(n, -4) < 0) break; } }
     if (!strcmp(arg, "closed")) must(syscall(SYS_keyctl, 5, -4, 0x003f0000 & ~0x00040000 & ~0x00020000));
+    if (!strcmp(arg, "found")) must(syscall(SYS_keyctl, 5, -4, 0x08000000));
+    if (!strcmp(arg, "found by owner")) { must(syscall(SYS_keyctl, 5, -5, 0x00080000)); must(syscall(SYS_keyctl, 5, -4, 0x00080000)); }
     if (!strcmp(arg, "locked")) must(syscall(SYS_keyctl, 5, -4, 0));
     return 0;
   }

@@ -1,0 +1,360 @@
+//! A walk through a tree in which anybody may build anything, and go on building meanwhile.
+//!
+//! However deep it is: three descriptors (of the top, of the entry of the top that the walk is in, of the
+//! current directory) and 24 bytes for each level. Down goes by single names, up by `..`, which is
+//! compared with where we came from. Nothing is followed and no mount point is entered, nor asked
+//! anything: a user's own file system (fuse(4)) answers when and what it likes.
+//!
+//! What stays where it is, is seen, whatever others do around it. What is moved while we walk may be missed:
+//! no walk can do better, since inotify(7) tells its owner where we are. So movement is no error,
+//! or one user could bring about that error for everybody, for ever. Three bounds keep it finite:
+//!
+//! * A directory that was moved while we were in it is left, and the walk goes on in the deepest directory above
+//!   that is still where it was.
+//! * No more than [`Walk::allowance`] entries of one user's directories are looked at: what is moved out of our
+//!   way and ahead of us again, or grows as fast as we go, is his alone then, and passed over.
+//! * Directories whose positions are no longer valid are read again [`AGAIN`] times in all. Only
+//!   kernels before 6.6 need it, for which a position is a number of entries; and only there
+//!   finding it takes time that grows with the directory.
+
+#[cfg(test)]
+mod tests;
+mod way_back;
+
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, StatxAttributes, StatxFlags,
+    fstat, fstatfs, makedev, openat, openat2, seek, statx,
+};
+use rustix::io::Errno;
+
+use super::remove::{FileId, open_directory, shown};
+use super::{During, SysResult};
+
+/// What getdents64(2) fills at most, and at first in a directory to which we come back: somebody
+/// may have made a hundred thousand directories side by side, and we come back after each.
+const BUFFER: usize = 32 * 1024;
+const FIRST_BUFFER: usize = 512;
+
+/// How often in all a directory is read again from its beginning.
+const AGAIN: u32 = 3;
+
+/// How many entries of one user's directories are looked at: as many as reading all there is, and `AGAIN` times
+/// again, could take, and these.
+const EXTRA: u64 = 65_536;
+
+/// How many entries there are if the file system does not tell (tmpfs without a limit on inodes).
+const UNKNOWN: u64 = 1 << 24;
+
+/// How long a path may be before names are left out of it. It is for people only.
+const LONG: usize = 1024;
+
+/// What stands for names that were left out.
+const LEFT_OUT: &str = "/\u{2026}";
+
+/// What is to be done after an entry was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Into it, if it is a directory.
+    Enter,
+    /// Past it.
+    Skip,
+    /// Nothing more.
+    Stop,
+}
+
+/// An entry of a directory.
+pub(crate) struct Entry<'a> {
+    pub(crate) parent: BorrowedFd<'a>,
+    pub(crate) name: &'a CStr,
+    pub(crate) directory: bool,
+    pub(crate) id: FileId,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Where it was, escaped. In the middle names may be left out.
+    pub(crate) path: &'a str,
+}
+
+const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+type Visit<'a> = dyn FnMut(&Entry<'_>) -> SysResult<Next> + 'a;
+
+/// Shows `visit` every entry below `top`, the directories before what is in them, until it says
+/// [`Next::Stop`].
+///
+/// # Errors
+///
+/// Of `visit`; what the kernel refuses, with the path. `EBUSY` if the top itself grows as fast as we read.
+pub(crate) fn walk<'a>(
+    top: BorrowedFd<'_>,
+    shown_as: &str,
+    visit: &'a mut Visit<'a>,
+) -> SysResult<()> {
+    let device = fstat(top).during("fstat", shown_as)?.st_dev;
+    let usage = fstatfs(top).during("fstatfs", shown_as)?;
+    let entries = match usage.f_files {
+        0 => UNKNOWN,
+        all => all.saturating_sub(usage.f_ffree),
+    };
+    // What stays where it is cannot reach it: that is read 1 + AGAIN times at most.
+    let allowance = entries
+        .saturating_mul(u64::from(AGAIN).saturating_add(2))
+        .saturating_add(EXTRA);
+    Walk::new(shown_as, device, allowance, visit).top(top)
+}
+
+/// A directory between the top and where we are.
+#[derive(Clone, Copy)]
+struct Level {
+    inode: u64,
+    /// The position before the entry that is read next, or through which we went down.
+    at: u64,
+    owner: u32,
+    /// How long the path was above it.
+    path: u32,
+}
+
+struct Walk<'a> {
+    visit: &'a mut Visit<'a>,
+    device: u64,
+    /// From an entry of the top down to the current directory.
+    levels: Vec<Level>,
+    path: String,
+    again: u32,
+    allowance: u64,
+    /// By owner, how many entries of his directories were looked at.
+    spent: HashMap<u32, u64>,
+}
+
+/// How reading a directory ended, or looking at an entry.
+enum Read {
+    End,
+    Down(OwnedFd),
+    Stop,
+}
+
+impl<'a> Walk<'a> {
+    fn new(shown_as: &str, device: u64, allowance: u64, visit: &'a mut Visit<'a>) -> Self {
+        Self {
+            visit,
+            device,
+            levels: Vec::new(),
+            path: shown_as.to_owned(),
+            again: AGAIN,
+            allowance,
+            spent: HashMap::new(),
+        }
+    }
+
+    /// The top has a descriptor of its own that stays open, so its position is never lost.
+    fn top(&mut self, top: BorrowedFd<'_>) -> SysResult<()> {
+        // Opened anew: the position belongs to this descriptor alone.
+        let again = openat(top, c".", READ, Mode::empty()).during("open", &self.path)?;
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut entries = RawDir::new(&again, buffer.spare_capacity_mut());
+        let mut left = self.allowance;
+        while let Some(entry) = entries.next() {
+            let entry = entry.during("getdents", &self.path)?;
+            if left == 0 {
+                return Err(Errno::BUSY)
+                    .during("search", format_args!("{}: grows meanwhile", self.path));
+            }
+            left = left.saturating_sub(1);
+            let stop = match self.look(again.as_fd(), entry.file_name())? {
+                Read::End => false,
+                Read::Stop => true,
+                Read::Down(unit) => self.below(&unit)?,
+            };
+            if stop {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks through `unit`, which is the only level now. Tells whether the walk is over.
+    fn below(&mut self, unit: &OwnedFd) -> SysResult<bool> {
+        // None is `unit` itself.
+        let mut deep: Option<OwnedFd> = None;
+        let mut left = None;
+        while let Some(level) = self.levels.last().copied() {
+            let here = deep.as_ref().unwrap_or(unit);
+            match self.read(here, level, left)? {
+                Read::Stop => return Ok(true),
+                Read::Down(child) => {
+                    deep = Some(child);
+                    left = None;
+                }
+                Read::End => {
+                    self.leave();
+                    left = Some(level.inode);
+                    deep = match self.levels.len() {
+                        0 | 1 => None,
+                        _ => self.up(unit, here, level.owner, &mut left)?,
+                    };
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads `here`, the last level, on from its position. `left` is the directory that we come back
+    /// from, if we do: it stands at that position.
+    fn read(&mut self, here: &OwnedFd, level: Level, left: Option<u64>) -> SysResult<Read> {
+        let mut at = level.at;
+        seek(here, SeekFrom::Start(at)).during("lseek", &self.path)?;
+        let mut buffer = Vec::with_capacity(BUFFER);
+        let mut room = BUFFER;
+        if let Some(child) = left {
+            match next_of(here).during("getdents", &self.path)? {
+                Some((inode, after)) if inode == child => at = after,
+                _ if self.again > 0 => {
+                    self.again = self.again.saturating_sub(1);
+                    at = 0;
+                }
+                _ => {}
+            }
+            seek(here, SeekFrom::Start(at)).during("lseek", &self.path)?;
+            room = FIRST_BUFFER;
+        }
+        loop {
+            let buffer = buffer.spare_capacity_mut().get_mut(..room);
+            let mut entries = RawDir::new(here, buffer.unwrap_or_default());
+            loop {
+                let entry = match entries.next() {
+                    // Removed, and so empty.
+                    None | Some(Err(Errno::NOENT)) => return Ok(Read::End),
+                    Some(entry) => entry.during("getdents", &self.path)?,
+                };
+                if !self.may_look(level.owner, 1) {
+                    return Ok(Read::End);
+                }
+                if let Some(level) = self.levels.last_mut() {
+                    level.at = at;
+                }
+                match self.look(here.as_fd(), entry.file_name())? {
+                    Read::End => at = entry.next_entry_cookie(),
+                    other => return Ok(other),
+                }
+                if entries.is_buffer_empty() {
+                    break;
+                }
+            }
+            room = room.saturating_mul(2).min(BUFFER);
+        }
+    }
+
+    /// Shows an entry, and opens it if it is a directory to be entered: that is a level from then on.
+    fn look(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> SysResult<Read> {
+        if name == c"." || name == c".." {
+            return Ok(Read::End);
+        }
+        let length = self.path.len();
+        self.lengthen(name);
+        let looked = self.look_at(parent, name, length);
+        if !matches!(looked, Ok(Read::Down(_))) {
+            self.path.truncate(length);
+        }
+        looked
+    }
+
+    fn look_at(&mut self, parent: BorrowedFd<'_>, name: &CStr, length: usize) -> SysResult<Read> {
+        // What somebody serves himself is not asked (AT_STATX_DONT_SYNC): he could keep us waiting.
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        let stat = match statx(parent, name, flags, StatxFlags::BASIC_STATS) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(Read::End),
+            // Not even root sees into another user's fuse(4).
+            Err(Errno::ACCESS) if is_mount_point(parent, name) => return Ok(Read::End),
+            Err(errno) => return Err(errno).during("statx", &self.path),
+        };
+        // Its owner is what the other file system says.
+        if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            return Ok(Read::End);
+        }
+        let directory = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory;
+        let next = (self.visit)(&Entry {
+            parent,
+            name,
+            directory,
+            id: (
+                makedev(stat.stx_dev_major, stat.stx_dev_minor),
+                stat.stx_ino,
+            ),
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            path: &self.path,
+        })?;
+        match next {
+            Next::Stop => return Ok(Read::Stop),
+            Next::Enter if directory => {}
+            Next::Enter | Next::Skip => return Ok(Read::End),
+        }
+        let Some((child, mut level)) = self.enter(parent, name)? else {
+            return Ok(Read::End);
+        };
+        level.path = u32::try_from(length).unwrap_or(u32::MAX);
+        self.levels.push(level);
+        Ok(Read::Down(child))
+    }
+
+    /// Opens a directory of this file system. None if there is none of this name any more.
+    fn enter(&self, parent: BorrowedFd<'_>, name: &CStr) -> SysResult<Option<(OwnedFd, Level)>> {
+        let child = match open_directory(parent, name) {
+            Ok(child) => child,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(None),
+            Err(errno) => return Err(errno).during("openat2", &self.path),
+        };
+        let stat = fstat(&child).during("fstat", &self.path)?;
+        let level = Level {
+            inode: stat.st_ino,
+            at: 0,
+            owner: stat.st_uid,
+            path: 0,
+        };
+        Ok((stat.st_dev == self.device).then_some((child, level)))
+    }
+
+    /// Counts entries of directories of `owner`. False if those were too many.
+    fn may_look(&mut self, owner: u32, entries: usize) -> bool {
+        let spent = self.spent.entry(owner).or_default();
+        let before = *spent;
+        *spent = before.saturating_add(u64::try_from(entries).unwrap_or(u64::MAX));
+        if before < self.allowance && *spent >= self.allowance {
+            tracing::warn!(path = self.path, owner, "changes too fast: passed over");
+        }
+        *spent < self.allowance
+    }
+
+    fn lengthen(&mut self, name: &CStr) {
+        if self.path.len() < LONG {
+            self.path.push('/');
+            self.path.push_str(&shown(name));
+        } else if !self.path.ends_with(LEFT_OUT) {
+            self.path.push_str(LEFT_OUT);
+        }
+    }
+}
+
+/// The inode of the next entry of a directory, and the position after it. None at the end.
+fn next_of(directory: &OwnedFd) -> Result<Option<(u64, u64)>, Errno> {
+    let mut buffer = [MaybeUninit::uninit(); FIRST_BUFFER];
+    match RawDir::new(directory, &mut buffer).next() {
+        None | Some(Err(Errno::NOENT)) => Ok(None),
+        Some(Err(errno)) => Err(errno),
+        Some(Ok(entry)) => Ok(Some((entry.ino(), entry.next_entry_cookie()))),
+    }
+}
+
+fn is_mount_point(parent: BorrowedFd<'_>, name: &CStr) -> bool {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = openat2(parent, name, flags, Mode::empty(), ResolveFlags::NO_XDEV);
+    matches!(opened, Err(Errno::XDEV))
+}

@@ -47,6 +47,15 @@ struct Answer<T> {
 }
 
 impl<T> Answer<T> {
+    const fn new(result: *mut T, buffer: *mut c_char, length: size_t, errnop: *mut c_int) -> Self {
+        Self {
+            result,
+            buffer,
+            length,
+            errnop,
+        }
+    }
+
     /// Looks up, and puts down what was found. The thread's `errno` stays as it was, except through
     /// `errnop`.
     ///
@@ -139,12 +148,7 @@ pub unsafe extern "C" fn _nss_dynuser_getpwnam_r(
     length: size_t,
     errnop: *mut c_int,
 ) -> Status {
-    let answer = Answer {
-        result,
-        buffer,
-        length,
-        errnop,
-    };
+    let answer = Answer::new(result, buffer, length, errnop);
     // SAFETY: the caller promises a string or null.
     let name = unsafe { asked(name) };
     // SAFETY: the caller promises what `give` demands.
@@ -164,12 +168,7 @@ pub unsafe extern "C" fn _nss_dynuser_getpwuid_r(
     length: size_t,
     errnop: *mut c_int,
 ) -> Status {
-    let answer = Answer {
-        result,
-        buffer,
-        length,
-        errnop,
-    };
+    let answer = Answer::new(result, buffer, length, errnop);
     // SAFETY: the caller promises what `give` demands.
     unsafe { answer.give(|room| users::by_number(uid, room, records::passwd)) }
 }
@@ -187,12 +186,7 @@ pub unsafe extern "C" fn _nss_dynuser_getgrnam_r(
     length: size_t,
     errnop: *mut c_int,
 ) -> Status {
-    let answer = Answer {
-        result,
-        buffer,
-        length,
-        errnop,
-    };
+    let answer = Answer::new(result, buffer, length, errnop);
     // SAFETY: the caller promises a string or null.
     let name = unsafe { asked(name) };
     // SAFETY: the caller promises what `give` demands.
@@ -212,12 +206,7 @@ pub unsafe extern "C" fn _nss_dynuser_getgrgid_r(
     length: size_t,
     errnop: *mut c_int,
 ) -> Status {
-    let answer = Answer {
-        result,
-        buffer,
-        length,
-        errnop,
-    };
+    let answer = Answer::new(result, buffer, length, errnop);
     // SAFETY: the caller promises what `give` demands.
     unsafe { answer.give(|room| users::by_number(gid, room, records::group)) }
 }
@@ -241,12 +230,7 @@ pub unsafe extern "C" fn _nss_dynuser_getpwent_r(
     length: size_t,
     errnop: *mut c_int,
 ) -> Status {
-    let answer = Answer {
-        result,
-        buffer,
-        length,
-        errnop,
-    };
+    let answer = Answer::new(result, buffer, length, errnop);
     // SAFETY: the caller promises what `give` demands.
     unsafe { answer.give(|room| USERS.next(room, records::passwd)) }
 }
@@ -277,12 +261,7 @@ pub unsafe extern "C" fn _nss_dynuser_getgrent_r(
     length: size_t,
     errnop: *mut c_int,
 ) -> Status {
-    let answer = Answer {
-        result,
-        buffer,
-        length,
-        errnop,
-    };
+    let answer = Answer::new(result, buffer, length, errnop);
     // SAFETY: the caller promises what `give` demands.
     unsafe { answer.give(|room| GROUPS.next(room, records::group)) }
 }

@@ -106,8 +106,11 @@ fn taken_by(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
     }
 }
 
-/// What carries a number although nobody has it by name.
-fn in_use(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
+/// What carries a number although nobody has it by name, in words; `None` if nothing does.
+///
+/// # Errors
+/// Of [`Stage::User`], when nobody can tell.
+pub fn in_use(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
     if let Some(object) = ipc.found(uid.get()).or_fail(Stage::User, subject(uid))? {
         return Ok(Some(object));
     }

@@ -5,7 +5,6 @@ mod transport;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use zbus::connection::Builder;
 use zbus::message::{Header, Message};
@@ -13,13 +12,13 @@ use zbus::names::ErrorName;
 use zbus::{DBusError, Guid};
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::lease::ProcessRecord;
-use crate::manager::{Equipped, Manager};
-use crate::protocol::{ERRORS, PATH, PrepareReply, Properties, assignments};
+use crate::holder::{HeldBy, ProcessRecord, Watched};
+use crate::manager::{Adopted, Equipped, Manager};
+use crate::protocol::{AcquireReply, ERRORS, PATH, PrepareReply, Properties, assignments};
 use crate::request::Request;
 use crate::sys::identity::{NamespaceId, our_namespace, recognise};
 use crate::sys::socket::peer;
-use crate::sys::watch::register;
+use crate::sys::watch::Watch;
 use crate::uid::Uid;
 use transport::Transport;
 
@@ -84,20 +83,47 @@ impl Object {
         Ok(prepared.await.or_fail(Stage::Daemon, "")??)
     }
 
+    /// Allocates a user alone. The lease lasts as long as any copy of the descriptor is open.
+    async fn acquire(
+        &self,
+        service: String,
+        properties: Properties,
+    ) -> Result<AcquireReply, BusFailure> {
+        self.recognised(true)?;
+        let request = Request {
+            service,
+            properties: assignments(properties)?,
+        };
+        let acquired = tokio::spawn(acquire(Arc::clone(&self.manager), request));
+        Ok(acquired.await.or_fail(Stage::Daemon, "")??)
+    }
+
+    /// Takes back what could not be taken back when a lease ended, if what stood in the way is
+    /// gone. That there is nothing to take back is no error.
+    async fn release(&self, uid: u32) -> Result<(), BusFailure> {
+        self.recognised(true)?;
+        let uid = number(uid)?;
+        let manager = Arc::clone(&self.manager);
+        let lifted = tokio::task::spawn_blocking(move || manager.lift_quarantine(uid));
+        Ok(lifted.await.or_fail(Stage::Daemon, "")??)
+    }
+
     /// Ends the caller's hold on a lease at once, and answers when everything is taken back.
     async fn finish(&self, uid: u32) -> Result<(), BusFailure> {
-        let uid = Uid::new(uid).ok_or_else(|| {
-            Failure::new(Stage::Request, uid.to_string(), "is no number of a service")
-        })?;
         let holder = self.recognised(true)?;
-        Ok(let_go(Arc::clone(&self.manager), uid, holder).await?)
+        Ok(let_go(Arc::clone(&self.manager), number(uid)?, holder).await?)
     }
+}
+
+fn number(uid: u32) -> Result<Uid, Failure> {
+    let no = || Failure::new(Stage::Request, uid.to_string(), "is no number of a service");
+    Uid::new(uid).ok_or_else(no)
 }
 
 impl Object {
     /// The caller, if it may ask. Leases are for root, and a sandbox is made of what the daemon sees:
     /// a caller who sees other mounts would get a service in the wrong place.
-    fn recognised(&self, daemon_view: bool) -> Result<ProcessRecord, Failure> {
+    fn recognised(&self, daemon_view: bool) -> Result<HeldBy, Failure> {
         if !self.is_root {
             return Err(Failure::new(
                 Stage::Daemon,
@@ -126,7 +152,7 @@ impl Object {
                 "you are in another mount namespace than the daemon, and the service would live in the daemon's; if that is what you want, say --daemon-view",
             ));
         }
-        Ok(ProcessRecord::from(&caller.identity))
+        Ok(HeldBy::Process(ProcessRecord::from(&caller.identity)))
     }
 }
 
@@ -134,10 +160,10 @@ impl Object {
 async fn prepare(
     manager: Arc<Manager>,
     caller: OwnedFd,
-    holder: ProcessRecord,
+    holder: HeldBy,
     request: Request,
 ) -> Result<PrepareReply, Failure> {
-    let watch = Watch::new(&caller)?;
+    let watch = watch_of(Watched::Process(caller))?;
     let (worker, record) = (Arc::clone(&manager), holder.clone());
     let equipped = on_own_thread(move || {
         let mut equipped = worker.prepare(&request, &record)?;
@@ -148,7 +174,7 @@ async fn prepare(
     let uid = equipped.identity.uid;
     match namespace {
         Ok(namespace) => {
-            watch.start(&manager, uid, holder);
+            start(watch, &manager, uid, holder);
             Ok(reply(equipped, namespace))
         }
         Err(failure) => {
@@ -161,42 +187,67 @@ async fn prepare(
 }
 
 /// Ends a hold on a lease, and waits until that is done.
-async fn let_go(manager: Arc<Manager>, uid: Uid, holder: ProcessRecord) -> Result<(), Failure> {
+async fn let_go(manager: Arc<Manager>, uid: Uid, holder: HeldBy) -> Result<(), Failure> {
     let ended = tokio::task::spawn_blocking(move || manager.holder_ended(uid, &holder));
     ended.await.or_fail(Stage::Daemon, "")?
 }
 
-/// Waits for the end of a holder.
-struct Watch(AsyncFd<OwnedFd>);
-
-impl Watch {
-    fn new(pidfd: &OwnedFd) -> Result<Self, Failure> {
-        let subject = "watching the calling process";
-        let pidfd = pidfd.try_clone().or_fail(Stage::Daemon, subject)?;
-        register(pidfd).map(Self).or_fail(Stage::Daemon, subject)
-    }
-
-    fn start(self, manager: &Arc<Manager>, uid: Uid, holder: ProcessRecord) {
-        let manager = Arc::clone(manager);
-        tokio::spawn(async move {
-            if let Err(error) = self.0.readable().await {
-                // Only when the runtime is shut down: the next daemon sees to the lease.
-                tracing::warn!(%uid, %error, "no longer watched");
-                return;
+/// Prepares a user alone. Until the answer is sent the descriptor is ours: if nobody takes it, it is
+/// closed with the answer, and the lease ends.
+async fn acquire(manager: Arc<Manager>, request: Request) -> Result<AcquireReply, Failure> {
+    let made = HeldBy::new_descriptor().or_fail(Stage::Daemon, "a descriptor to hold a lease")?;
+    let (holder, watched, descriptor) = made;
+    let watch = watch_of(watched)?;
+    let (worker, held) = (Arc::clone(&manager), holder.clone());
+    let acquired = on_own_thread(move || worker.acquire(&request, &held)).await;
+    let identity = match acquired {
+        Ok(identity) => identity,
+        Err(failure) => {
+            if let Err(error) = holder.forget() {
+                tracing::warn!(%error, "stays");
             }
-            if let Err(failure) = let_go(manager, uid, holder).await {
-                tracing::error!(%uid, %failure, "release did not finish");
-            }
-        });
+            return Err(failure);
+        }
+    };
+    start(watch, &manager, identity.uid, holder);
+    Ok(AcquireReply {
+        uid: identity.uid.get(),
+        gid: identity.gid,
+        user: identity.user,
+        descriptor: descriptor.into(),
+    })
+}
+
+fn watch_of(watched: Watched) -> Result<Watch, Failure> {
+    match watched {
+        Watched::Process(pidfd) => Watch::readable(pidfd),
+        Watched::Descriptor(ours) => Watch::in_error(ours),
     }
+    .or_fail(Stage::Daemon, "watching who holds a lease")
+}
+
+/// Waits for the end of a holder, and sees to it.
+fn start(watch: Watch, manager: &Arc<Manager>, uid: Uid, holder: HeldBy) {
+    let manager = Arc::clone(manager);
+    tokio::spawn(async move {
+        if let Err(error) = watch.happened().await {
+            // Only when the runtime is shut down: the next daemon sees to the lease.
+            tracing::warn!(%uid, %error, "no longer watched");
+            return;
+        }
+        if let Err(failure) = let_go(manager, uid, holder).await {
+            tracing::error!(%uid, %failure, "release did not finish");
+        }
+    });
 }
 
 /// Watches a holder from before a restart.
 ///
 /// # Errors
 /// Of [`Stage::Daemon`].
-pub fn watch(manager: &Arc<Manager>, adopted: crate::manager::Adopted) -> Result<(), Failure> {
-    Watch::new(&adopted.pidfd)?.start(manager, adopted.uid, adopted.holder);
+pub fn watch(manager: &Arc<Manager>, adopted: Adopted) -> Result<(), Failure> {
+    let watch = watch_of(adopted.watched)?;
+    start(watch, manager, adopted.uid, adopted.holder);
     Ok(())
 }
 

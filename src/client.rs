@@ -16,7 +16,7 @@ use zbus::message::{Message, Type};
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::SOCKET;
-use crate::protocol::{ERRORS, INTERFACE, PATH, PrepareReply, properties};
+use crate::protocol::{AcquireReply, ERRORS, INTERFACE, PATH, PrepareReply, properties};
 use crate::request::Request;
 use crate::sys::socket::{peer_uid, receive, send_all};
 use crate::sys::{run, wire};
@@ -46,6 +46,26 @@ pub fn prepare(request: &Request, daemon_view: bool) -> Result<PrepareReply, Fai
 /// As [`prepare`].
 pub fn finish(uid: u32) -> Result<(), Failure> {
     converse(&call("Finish", &(uid,))?).map(drop)
+}
+
+/// Asks for a user alone, which exists as long as any copy of the descriptor is open.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn acquire(request: &Request) -> Result<AcquireReply, Failure> {
+    let properties = properties(&request.properties);
+    let reply = converse(&call("Acquire", &(&request.service, properties))?)?;
+    let body = reply.body();
+    body.deserialize()
+        .or_fail(Stage::Daemon, "the daemon's answer")
+}
+
+/// Has a number taken out of quarantine, if what stood in the way is gone.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn release(uid: u32) -> Result<(), Failure> {
+    converse(&call("Release", &(uid,))?).map(drop)
 }
 
 fn call(member: &str, body: &(impl Serialize + DynamicType)) -> Result<Message, Failure> {

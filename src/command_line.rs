@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
+use crate::client;
 use crate::daemon;
 use crate::failure::{Failure, Stage};
 use crate::launcher::{self, Launch, Mode};
-use crate::lease::{self, Found, State};
+use crate::lease::{self, Found};
+use crate::life::State;
 use crate::report;
 use crate::request::Request;
 
@@ -26,6 +28,13 @@ struct Cli {
 enum Verb {
     /// Run a command as a user that exists only while it runs
     Run(Run),
+    /// Hold a user while a command runs, or whoever has its descriptor
+    Acquire(Acquire),
+    /// Take a number out of quarantine, when what stood in the way is gone
+    Release {
+        /// The user's name or number
+        user: String,
+    },
     /// List the users that exist now
     List {
         /// As an array of objects
@@ -83,6 +92,19 @@ struct Run {
     #[arg(long)]
     daemon_view: bool,
     /// The command and its arguments. A ! in front leaves it root, inside the sandbox
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+struct Acquire {
+    /// The service's name, which is also its user's where that is possible
+    #[arg(short = 'u', long = "unit", value_name = "NAME")]
+    unit: String,
+    /// A property: User= or TimeoutStopSec=
+    #[arg(short = 'p', long = "property", value_name = "NAME=VALUE")]
+    property: Vec<String>,
+    /// The command and its arguments
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -150,6 +172,14 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
                 launcher::launch(&launch)
             }
         }
+        Verb::Acquire(acquire) => {
+            let request = Request {
+                service: acquire.unit,
+                properties: assignments(&acquire.property)?,
+            };
+            Err(launcher::acquire(&request, &acquire.command))
+        }
+        Verb::Release { user } => release(&user).map(|()| 0),
         Verb::List { json } => {
             let found = lease::load_all()?;
             let text = if json {
@@ -168,11 +198,40 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
     }
 }
 
+/// Whether somebody means this lease by `user`.
+fn is_meant(found: &Found, user: &str) -> bool {
+    found.uid.to_string() == user || found.lease.as_ref().is_ok_and(|lease| lease.name == user)
+}
+
+fn nobody(user: &str) -> Failure {
+    Failure::new(Stage::Request, user, "no such user exists at the moment")
+}
+
+/// Has the numbers of a name, or one number, taken out of quarantine. One that the daemon freed by
+/// itself meanwhile is as good.
+fn release(user: &str) -> Result<(), Failure> {
+    launcher::require_root()?;
+    let found = lease::load_all()?;
+    let mut meant: Vec<&Found> = found.iter().filter(|found| is_meant(found, user)).collect();
+    // A name may be in use again under another number: then it is the old one that is meant.
+    let stuck = |found: &&Found| match &found.lease {
+        Ok(lease) => lease.state == State::Quarantined,
+        Err(_) => true,
+    };
+    if meant.iter().any(stuck) {
+        meant.retain(stuck);
+    }
+    if meant.is_empty() {
+        return Err(nobody(user));
+    }
+    meant
+        .iter()
+        .try_for_each(|found| client::release(found.uid))
+}
+
 fn show(user: &str) -> Result<(), Failure> {
     let found = lease::load_all()?;
-    let wanted = |found: &&Found| {
-        found.uid.to_string() == user || found.lease.as_ref().is_ok_and(|lease| lease.name == user)
-    };
+    let wanted = |found: &&Found| is_meant(found, user);
     // Of a name that is in use again, the one that is in use.
     let stuck = |found: &&Found| {
         found
@@ -185,26 +244,12 @@ fn show(user: &str) -> Result<(), Failure> {
     match matching.first().map(|found| &found.lease) {
         Some(Ok(lease)) => report::print(&report::details(lease)),
         Some(Err(why)) => Err(Failure::new(Stage::Request, user, why.as_str())),
-        None => Err(Failure::new(
-            Stage::Request,
-            user,
-            "no such user exists at the moment",
-        )),
+        None => Err(nobody(user)),
     }
 }
 
 fn launch(run: &Run) -> Result<Launch, Failure> {
-    let mut properties = Vec::new();
-    for word in &run.property {
-        let (name, value) = word.split_once('=').ok_or_else(|| {
-            Failure::new(
-                Stage::Request,
-                format!("{word:?}"),
-                "is not of the form NAME=VALUE",
-            )
-        })?;
-        properties.push((name.into(), value.into()));
-    }
+    let mut properties = assignments(&run.property)?;
     let options = [
         ("User", &run.uid),
         ("WorkingDirectory", &run.working_directory),
@@ -223,6 +268,20 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
         quiet: run.quiet,
         daemon_view: run.daemon_view,
     })
+}
+
+fn assignments(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    let split = |word: &String| {
+        let (name, value) = word.split_once('=').ok_or_else(|| {
+            Failure::new(
+                Stage::Request,
+                format!("{word:?}"),
+                "is not of the form NAME=VALUE",
+            )
+        })?;
+        Ok((name.into(), value.into()))
+    };
+    words.iter().map(split).collect()
 }
 
 /// Nobody else has this name at the same time: it holds the number of this process, which holds

@@ -16,9 +16,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::bus;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::{LOCK, LOG, RUN, SOCKET};
-use crate::lease::{prepare_folder, prepare_run, remove_run};
 use crate::manager::Manager;
 use crate::report::{Log, start_logging};
+use crate::run_folders::{prepare_folder, prepare_run, remove_run};
 use crate::sys::lock::{Lock, try_lock};
 use crate::sys::{mount, run};
 
@@ -193,10 +193,6 @@ impl Daemon {
             for holder in self.manager.adopt()? {
                 bus::watch(&self.manager, holder)?;
             }
-            let manager = Arc::clone(&self.manager);
-            drop(tokio::task::spawn_blocking(move || {
-                manager.finish_releases()
-            }));
             let listener = listen()?;
             ready()?;
             accept(&self.manager, listener, idle).await
@@ -254,6 +250,7 @@ async fn accept(
             .clamp(Duration::from_millis(50), Duration::from_secs(5))
     });
     let mut busy = Instant::now();
+    // The first time is now: for what the former daemon left half-done.
     let mut retry = tokio::time::interval(RETRY);
     loop {
         tokio::select! {

@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::time::Duration;
+
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::words;
 
@@ -21,6 +23,8 @@ pub struct Settings {
     pub working_directory: Option<WorkingDirectory>,
     /// `Environment=`, later assignments last.
     pub environment: Vec<(String, String)>,
+    /// `TimeoutStopSec=`.
+    pub stop_timeout: Option<Duration>,
 }
 
 /// `WorkingDirectory=`.

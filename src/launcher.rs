@@ -1,5 +1,6 @@
 //! `dynuser run`: asks for a user, takes on its identity, and becomes the service.
 
+mod acquire;
 mod service;
 
 use std::ffi::{CString, OsStr, OsString};
@@ -14,6 +15,8 @@ use crate::report;
 use crate::request::Request;
 use crate::sys::process_wait::Ended;
 use service::Service;
+
+pub use acquire::acquire;
 
 /// What stands between the caller and the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +117,11 @@ pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn require_root() -> Result<(), Failure> {
+/// Refuses whoever is not root.
+///
+/// # Errors
+/// Of [`Stage::Request`].
+pub fn require_root() -> Result<(), Failure> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }

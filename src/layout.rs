@@ -24,6 +24,10 @@ pub const LEASES: &str = "/run/dynuser/leases";
 /// Copies of the user databases, for services on hosts whose look-ups do not know our names.
 pub const VIEWS: &str = "/run/dynuser/views";
 
+/// The files behind the descriptors that hold leases, mode 0700: whoever could open one would hold
+/// a lease.
+pub const HOLDS: &str = "/run/dynuser/holds";
+
 /// The D-Bus socket of the daemon, mode 0600.
 pub const SOCKET: &str = "/run/dynuser/manager";
 

@@ -3,100 +3,20 @@
 //! What is on disk is always enough to go on after the daemon was killed: a lease is written
 //! before anything is done under it, and removed after everything was taken back.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::exec_directory::{ExecDirectory, Kind};
+use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, OrFail, Stage};
-use crate::layout::{BY_NAME, BY_UID, LEASES, LOCK, LOG, RUN, USERS, VIEWS};
-use crate::sys::SysResult;
-use crate::sys::fs::{open_trusted, status};
-use crate::sys::identity::{Identity, reopen};
-
-/// Where a lease is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum State {
-    /// Somebody holds it.
-    Running,
-    /// Its last holder is gone, and what it had is being taken back.
-    Ending,
-    /// Something could not be taken back; the number stays out of use.
-    Quarantined,
-}
-
-impl State {
-    /// The word for people.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Ending => "ending",
-            Self::Quarantined => "quarantined",
-        }
-    }
-}
-
-/// A process: recognised by more than its number, which is reused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProcessRecord {
-    /// Process ID.
-    pub pid: u32,
-    /// When it started, in clock ticks after boot (proc_pid_stat(5), field 22).
-    pub start_time: u64,
-    /// The inode of its pidfd, which is never used again before a reboot, where the kernel has it.
-    pub pidfd_inode: Option<u64>,
-}
-
-impl From<&Identity> for ProcessRecord {
-    fn from(process: &Identity) -> Self {
-        Self {
-            pid: process.pid,
-            start_time: process.start_time,
-            pidfd_inode: process.pidfd_inode,
-        }
-    }
-}
-
-impl ProcessRecord {
-    /// The process itself, if it still runs.
-    ///
-    /// # Errors
-    /// Those of [`reopen`]: then nobody can tell.
-    pub fn reopen(&self) -> SysResult<Option<OwnedFd>> {
-        reopen(&Identity {
-            pid: self.pid,
-            start_time: self.start_time,
-            pidfd_inode: self.pidfd_inode,
-        })
-    }
-}
-
-/// A process that holds a lease, and what it holds it for. All of this goes with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The process.
-    #[serde(flatten)]
-    pub process: ProcessRecord,
-    /// The service that it is.
-    pub service: String,
-    /// Its directories, as kind and path below the base.
-    pub directories: Vec<(String, String)>,
-}
-
-impl Holder {
-    /// Its directories.
-    pub fn exec_directories(&self) -> impl Iterator<Item = ExecDirectory> {
-        self.directories
-            .iter()
-            .filter_map(|(kind, path)| ExecDirectory::parse(Kind::from_word(kind)?, path).ok())
-    }
-}
+use crate::holder::{HeldBy, Holder};
+use crate::layout::LEASES;
+use crate::life::State;
+use crate::sys::gone;
 
 /// A name, a number, and who holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +35,7 @@ pub struct Lease {
     pub home: Option<String>,
     /// Where it is in its life.
     pub state: State,
-    /// Why it is in quarantine.
+    /// Why it is in quarantine, or what somebody should know of it.
     pub reason: Option<String>,
     /// When it began, in seconds since 1970.
     pub since: u64,
@@ -148,16 +68,46 @@ impl Lease {
     }
 
     /// The holders that have ended, although nobody has acted on it yet.
-    pub fn ended_holders(&self) -> Vec<ProcessRecord> {
-        // An error is no sign of an end.
-        let ended = |holder: &&Holder| matches!(holder.process.reopen(), Ok(None));
-        let ended = self.holders.iter().filter(ended);
-        ended.map(|holder| holder.process.clone()).collect()
+    pub fn ended_holders(&self) -> Vec<HeldBy> {
+        let ended = self.holders.iter().filter(|holder| holder.has_ended());
+        ended.map(|holder| holder.by.clone()).collect()
     }
 
-    /// Whether it has holders, but all of them have ended.
+    /// Whether all its holders have ended.
     pub fn is_abandoned(&self) -> bool {
-        self.state == State::Running && self.ended_holders().len() == self.holders.len()
+        self.state == State::Running && self.holders.iter().all(Holder::has_ended)
+    }
+
+    /// Whether its state says something, or its file could not be read.
+    pub fn is_damaged(&self) -> bool {
+        self.name.is_empty()
+    }
+
+    /// How long its processes may go on after SIGTERM: as long as the most patient of its services
+    /// says.
+    pub fn grace(&self) -> Duration {
+        let longest = self.holders.iter().map(|holder| holder.grace).max();
+        Duration::from_millis(longest.unwrap_or(0))
+    }
+
+    /// What stands for a lease whose file says nothing. It keeps its number out of use: somebody
+    /// may be running under it.
+    pub fn damaged(uid: u32, why: &str) -> Self {
+        Self {
+            name: String::new(),
+            uid,
+            gid: uid,
+            dynamic: true,
+            groups: vec![uid],
+            home: None,
+            state: State::Quarantined,
+            reason: Some(format!("the file of the lease was damaged: {why}")),
+            since: 0,
+            boot_id: String::new(),
+            pid_namespace: 0,
+            holders: Vec::new(),
+            made: Vec::new(),
+        }
     }
 }
 
@@ -168,67 +118,6 @@ pub struct Found {
     pub uid: u32,
     /// The lease, or what is wrong with its file.
     pub lease: Result<Lease, String>,
-}
-
-/// Makes the folders in /run, or checks that nobody but root can change what is in them.
-///
-/// # Errors
-/// Of [`Stage::Daemon`].
-pub fn prepare_run() -> Result<(), Failure> {
-    [RUN, USERS, LEASES, VIEWS]
-        .into_iter()
-        .try_for_each(prepare_folder)
-}
-
-/// Makes one of them, or checks it.
-///
-/// # Errors
-/// Of [`Stage::Daemon`].
-pub fn prepare_folder(path: &str) -> Result<(), Failure> {
-    match DirBuilder::new().mode(0o755).create(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        made => made.or_fail(Stage::Daemon, path)?,
-    }
-    let found = match open_trusted(path).and_then(status) {
-        // It was empty, and a daemon on its way out has just removed it.
-        Err(error) if error.errno == Errno::NOENT => return Ok(()),
-        found => found.or_fail(Stage::Daemon, path)?,
-    };
-    if found.uid != 0 || found.mode & 0o022 != 0 {
-        return Err(Failure::new(
-            Stage::Daemon,
-            path,
-            format!(
-                "somebody else made it, and could change what is in it; look at it, then: rm -r {path}"
-            ),
-        ));
-    }
-    Ok(())
-}
-
-/// Removes the folders in /run, as far as they are empty, when the last daemon of an on-demand
-/// installation goes. It must still hold the lock: the file goes last but for the folder it is in,
-/// so that nobody can be a daemon already while folders disappear.
-pub fn remove_run() {
-    let folders = [VIEWS, LEASES, USERS].map(fs::remove_dir);
-    let empty = folders.iter().all(Result::is_ok);
-    for (path, removed) in [VIEWS, LEASES, USERS].iter().zip(folders) {
-        // Not empty means in use; that is what the call is for.
-        if let Err(error) = removed {
-            tracing::debug!(path, %error, "stays");
-        }
-    }
-    if empty {
-        for removed in [
-            fs::remove_file(LOG),
-            fs::remove_file(LOCK),
-            fs::remove_dir(RUN),
-        ] {
-            if let Err(error) = removed {
-                tracing::debug!(path = RUN, %error, "stays");
-            }
-        }
-    }
 }
 
 /// Writes a lease, whole or not at all.
@@ -319,81 +208,6 @@ pub fn sweep() {
     }
 }
 
-/// Makes the name of a lease known to everybody on the host.
-///
-/// # Errors
-/// Of [`Stage::User`].
-pub fn publish(name: &str, uid: u32) -> Result<(), Failure> {
-    for (link, target) in links(name, uid) {
-        match symlink(&target, &link) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // Of an earlier start under the same lease; another target cannot be trusted.
-                let found =
-                    fs::read_link(&link).or_fail(Stage::User, link.display().to_string())?;
-                if found != Path::new(&target) {
-                    return Err(Failure::new(
-                        Stage::User,
-                        link.display().to_string(),
-                        format!("says {} already", found.display()),
-                    ));
-                }
-            }
-            made => made.or_fail(Stage::User, link.display().to_string())?,
-        }
-    }
-    Ok(())
-}
-
-/// Makes the name unknown again. One that means another number by now stays: a name whose number
-/// is in quarantine may have got another.
-///
-/// # Errors
-/// Of [`Stage::User`].
-pub fn withdraw(name: &str, uid: u32) -> Result<(), Failure> {
-    for (link, target) in links(name, uid) {
-        let removed = match fs::read_link(&link) {
-            Ok(found) if found != Path::new(&target) => Ok(()),
-            Ok(_) => gone(fs::remove_file(&link)),
-            Err(error) => gone(Err(error)),
-        };
-        removed.or_fail(Stage::User, link.display().to_string())?;
-    }
-    Ok(())
-}
-
-/// Removes every name that belongs to none of `leases`.
-///
-/// # Errors
-/// Of [`Stage::Daemon`].
-pub fn withdraw_all_but<'a>(leases: impl Iterator<Item = &'a Lease>) -> Result<(), Failure> {
-    let known: Vec<PathBuf> = leases
-        .flat_map(|lease| links(&lease.name, lease.uid))
-        .map(|(link, _)| link)
-        .collect();
-    for entry in fs::read_dir(USERS).or_fail(Stage::Daemon, USERS)? {
-        let path = entry.or_fail(Stage::Daemon, USERS)?.path();
-        if !known.contains(&path) {
-            gone(fs::remove_file(&path)).or_fail(Stage::Daemon, path.display().to_string())?;
-        }
-    }
-    Ok(())
-}
-
-fn links(name: &str, uid: u32) -> [(PathBuf, String); 2] {
-    let users = Path::new(USERS);
-    [
-        (users.join(format!("{BY_UID}{uid}")), name.into()),
-        (users.join(format!("{BY_NAME}{name}")), uid.to_string()),
-    ]
-}
-
 fn file_of(uid: u32) -> PathBuf {
     Path::new(LEASES).join(uid.to_string())
-}
-
-fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
-    match removed {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        done => done,
-    }
 }

@@ -15,6 +15,7 @@ pub mod uid;
 pub mod candidates;
 pub mod directives;
 pub mod exec_directory;
+pub mod life;
 pub mod observed;
 pub mod plan;
 pub mod request;
@@ -28,10 +29,13 @@ pub mod sys;
 // Layer 3: looking, doing, taking back.
 pub mod allocate;
 pub mod apply;
+pub mod holder;
 pub mod lease;
 pub mod observe;
 pub mod place;
+pub mod published;
 pub mod release;
+pub mod run_folders;
 
 // Layer 4: the live table.
 pub mod manager;

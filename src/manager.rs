@@ -1,33 +1,31 @@
 //! The live table of leases: who has which number, and what happens to it next.
 
 mod adopt;
+mod claim;
+mod ending;
+mod index;
 mod table;
 
 use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::allocate::{Choice, choose};
 use crate::apply::{Views, Workshop, build_namespace};
-use crate::candidates::candidates;
 use crate::directives::WorkingDirectory;
 use crate::failure::{Failure, OrFail, Stage};
-use crate::lease::{self, Holder, Lease, ProcessRecord, State};
+use crate::holder::HeldBy;
+use crate::lease;
 use crate::observe;
 use crate::plan::{self, Identity, Plan, Step};
-use crate::release::release;
 use crate::request::Request;
 use crate::spec::Spec;
 use crate::sys::identity::{boot_id, our_namespace};
 use crate::sys::ipc::Ipc;
 use crate::sys::random::hex_id;
 use crate::uid::{Uid, UidRange};
+use std::time::Duration;
 
 pub use adopt::Adopted;
-use table::{Directories, Standing, Table};
-
-/// How long a request that waits for the end of another lease goes without looking itself.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+use table::{Standing, Table};
 
 /// Everything that a launcher needs to become the service, but for the namespace, which is yet to
 /// be built.
@@ -105,14 +103,29 @@ impl Manager {
     ///
     /// # Errors
     /// Of the stage that failed; everything taken is given back then.
-    pub fn prepare(&self, request: &Request, process: &ProcessRecord) -> Result<Equipped, Failure> {
+    pub fn prepare(&self, request: &Request, holder: &HeldBy) -> Result<Equipped, Failure> {
         let spec = Spec::check(request)?;
-        let claim = self.claim(&spec, &holder(&spec, process))?;
+        let claim = self.claim(&spec, holder)?;
         let equipped = self.equip(&spec, &claim);
         if equipped.is_err() {
-            log_failure(self.holder_ended(claim.uid, process));
+            log_failure(self.holder_ended(claim.uid, holder));
         }
         equipped
+    }
+
+    /// A user without a service: it exists as long as `holder`. Nothing is made for it.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare), and for a request that names more than a user.
+    pub fn acquire(&self, request: &Request, holder: &HeldBy) -> Result<Identity, Failure> {
+        let spec = Spec::check(request)?;
+        spec.require_user_alone()?;
+        let claim = self.claim(&spec, holder)?;
+        let identity = identity(&spec, &claim);
+        if identity.is_err() {
+            log_failure(self.holder_ended(claim.uid, holder));
+        }
+        identity
     }
 
     /// What [`prepare`](Self::prepare) would do for a request, with nothing taken or changed.
@@ -146,82 +159,9 @@ impl Manager {
             .into_iter()
             .filter_map(|found| found.lease.ok())
         {
-            table.enter(lease);
+            table.put(lease);
         }
         Ok(())
-    }
-
-    /// A lease for the service: the one that its name has already, or a new one.
-    fn claim(&self, spec: &Spec, holder: &Holder) -> Result<Claim, Failure> {
-        loop {
-            if let Some(claim) = self.join_or_begin(spec, holder)? {
-                return Ok(claim);
-            }
-            let allocated = self.allocate(spec, |uid| self.table().reserve(uid, spec.user()));
-            let mut table = self.table();
-            let entered = allocated.and_then(|claim| {
-                // Others may have come in meanwhile.
-                if table.directories_for(spec)? == Directories::Busy {
-                    return Ok(None);
-                }
-                table.refuse_second_name(spec.user(), claim.uid)?;
-                let lease = self.new_lease(spec, &claim, holder);
-                lease::save(&lease)?;
-                table.enter(lease);
-                Ok(Some(claim))
-            });
-            table.finish(spec.user());
-            self.changed.notify_all();
-            if let Some(claim) = entered? {
-                return Ok(claim);
-            }
-        }
-    }
-
-    /// Joins the lease that the name has already; otherwise the name is being allocated by the
-    /// caller from here on.
-    fn join_or_begin(&self, spec: &Spec, holder: &Holder) -> Result<Option<Claim>, Failure> {
-        loop {
-            // A holder that has ended must not keep its own successor waiting for the news of it.
-            let ended = self.table().ended_in_the_way(spec);
-            for (uid, process) in ended {
-                log_failure(self.holder_ended(uid, &process));
-            }
-            let mut table = self.table();
-            match (table.standing(spec.user()), table.directories_for(spec)?) {
-                (Standing::Busy, _) | (_, Directories::Busy) => drop(self.wait(table)),
-                (Standing::Live(claim), Directories::Free) => {
-                    table.share(claim.uid, holder)?;
-                    return Ok(Some(claim));
-                }
-                (Standing::Unknown, Directories::Free) => {
-                    table.begin(spec.user());
-                    return Ok(None);
-                }
-            }
-        }
-    }
-
-    /// Finds a number. `admit` says whether a candidate may be looked at.
-    fn allocate(&self, spec: &Spec, admit: impl Fn(Uid) -> bool) -> Result<Claim, Failure> {
-        let owners = observe::owners(spec)?;
-        let candidates = candidates(spec.user(), &owners, self.range).filter(|uid| admit(*uid));
-        Ok(match choose(spec.user(), candidates, &self.ipc)? {
-            Choice::Static(uid, user) => Claim {
-                uid,
-                gid: user.gid,
-                dynamic: false,
-                groups: user.groups,
-                home: Some(user.home),
-            },
-            Choice::Free(uid) => Claim {
-                uid,
-                gid: uid.get(),
-                dynamic: true,
-                groups: vec![uid.get()],
-                home: None,
-            },
-        })
     }
 
     /// Everything under a lease: directories, views of them, the name.
@@ -239,9 +179,6 @@ impl Manager {
         }
         let views = self.workshop.prepare_host(&plan.host)?;
         drop(alone);
-        if identity.dynamic {
-            lease::publish(&identity.user, identity.uid.get())?;
-        }
         Ok(Equipped {
             environment: plan::environment(spec, &identity, &observed),
             working_directory: spec.working_directory().cloned(),
@@ -251,36 +188,9 @@ impl Manager {
         })
     }
 
-    /// A holder of a lease has ended. When it was the last one, everything is taken back before
-    /// this returns.
-    ///
-    /// # Errors
-    /// Why the number is in quarantine from now on, if not everything could be taken back.
-    pub fn holder_ended(&self, uid: Uid, process: &ProcessRecord) -> Result<(), Failure> {
-        let last = self.table().let_go(uid, process);
-        last.map_or(Ok(()), |lease| self.take_back(lease))
-    }
-
-    /// Takes back what a lease had, which has no holders any more.
-    fn take_back(&self, mut lease: Lease) -> Result<(), Failure> {
-        log_failure(lease::save(&lease));
-        let released = release(&lease, &self.ipc).and_then(|()| lease::remove(lease.uid));
-        let mut table = self.table();
-        if let Err(failure) = &released {
-            tracing::error!(uid = lease.uid, name = lease.name, %failure, "quarantined");
-            lease.state = State::Quarantined;
-            lease.reason = Some(failure.to_string());
-            log_failure(lease::withdraw(&lease.name, lease.uid));
-            log_failure(lease::save(&lease));
-            table.enter(lease);
-        } else {
-            table.forget(lease.uid);
-        }
-        self.changed.notify_all();
-        released.map_err(|failure| Failure {
-            subject: format!("the number stays out of use: {}", failure.subject),
-            ..failure
-        })
+    /// How long processes may go on after SIGTERM, for services that do not say it.
+    fn grace(&self) -> Duration {
+        Duration::from_secs(5)
     }
 
     /// How many leases there are, those in quarantine not counted: as long as it is not 0, the
@@ -291,46 +201,6 @@ impl Manager {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until something has changed, or it is time to look whether holders have ended.
-    fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
-        self.changed
-            .wait_timeout(table, LOOK_AGAIN)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-    }
-
-    fn new_lease(&self, spec: &Spec, claim: &Claim, holder: &Holder) -> Lease {
-        Lease {
-            name: spec.user().to_string(),
-            uid: claim.uid.get(),
-            gid: claim.gid,
-            dynamic: claim.dynamic,
-            groups: claim.groups.clone(),
-            home: claim.home.clone(),
-            state: State::Running,
-            reason: None,
-            since: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |age| age.as_secs()),
-            boot_id: self.boot_id.clone(),
-            pid_namespace: self.pid_namespace,
-            holders: vec![holder.clone()],
-            made: Vec::new(),
-        }
-    }
-}
-
-/// A holder as the service that it asked for.
-fn holder(spec: &Spec, process: &ProcessRecord) -> Holder {
-    let directories = spec.directories().iter();
-    Holder {
-        process: process.clone(),
-        service: spec.service().to_string(),
-        directories: directories
-            .map(|directory| (directory.kind().word().into(), directory.path().into()))
-            .collect(),
     }
 }
 

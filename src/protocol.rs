@@ -41,6 +41,19 @@ pub struct PrepareReply {
     pub working_directory_may_be_missing: bool,
 }
 
+/// What `Acquire` answers.
+#[derive(Debug, Serialize, Deserialize, Type)]
+pub struct AcquireReply {
+    /// The user's number.
+    pub uid: u32,
+    /// Its group's number.
+    pub gid: u32,
+    /// Its name.
+    pub user: String,
+    /// What holds the user: it exists as long as any copy of this is open.
+    pub descriptor: OwnedFd,
+}
+
 /// The assignments of a request, in an order that keeps each property's own.
 ///
 /// # Errors

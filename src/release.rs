@@ -10,16 +10,15 @@ use rustix::process::Signal;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::VIEWS;
 use crate::lease::{self, Lease};
+use crate::life::{TAKING_BACK, TakeBack};
 use crate::place::{self, Place};
+use crate::published;
 use crate::sys::ending::end_all;
 use crate::sys::fs::{open_beneath, status};
 use crate::sys::ipc::Ipc;
 use crate::sys::process::{Process, holding, sharing_group};
 use crate::sys::remove::{remove_empty, remove_exactly, remove_tree};
 use crate::sys::{SysResult, keyring};
-
-/// How long processes may go on after SIGTERM before they get SIGKILL.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// How long processes may take to be gone after SIGKILL: they may be writing a core, or wait for
 /// a disk.
@@ -28,7 +27,7 @@ const LAST_WAIT: Duration = Duration::from_secs(10);
 /// How often it is looked whether they are gone.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Takes back everything that `lease` had, but the number itself.
+/// Takes back everything that `lease` had, the number last, as [`TAKING_BACK`] says.
 ///
 /// For a user that exists anyway only what we made is taken back: its number is not ours, and
 /// what carries it may be somebody else's.
@@ -36,22 +35,33 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// # Errors
 /// Of the first thing that could not be taken back: the number must stay out of use.
 pub fn release(lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
-    if lease.dynamic {
-        stop_processes(lease)?;
-        ipc.remove(lease.uid).or_fail(Stage::User, &lease.name)?;
-        keyring::clear(lease.uid).or_fail(Stage::User, &lease.name)?;
-    }
-    remove_made_directories(lease)?;
-    remove_tree_at(&format!("{VIEWS}/{}", lease.uid)).or_fail(Stage::User, VIEWS)?;
-    if lease.dynamic {
-        lease::withdraw(&lease.name, lease.uid)?;
+    let parts = TAKING_BACK.into_iter();
+    for part in parts.filter(|part| lease.dynamic || part.is_for_static_users()) {
+        take_back(part, lease, ipc)?;
     }
     Ok(())
 }
 
+fn take_back(part: TakeBack, lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
+    let (uid, name) = (lease.uid, &lease.name);
+    match part {
+        TakeBack::Processes => stop_processes(lease),
+        TakeBack::Ipc => ipc.remove(uid).or_fail(Stage::User, name),
+        TakeBack::Keys => keyring::clear(uid).or_fail(Stage::User, name),
+        TakeBack::Directories => remove_made_directories(lease),
+        TakeBack::Views => remove_tree_at(&format!("{VIEWS}/{uid}")).or_fail(Stage::User, VIEWS),
+        TakeBack::Holds => {
+            let mut holders = lease.holders.iter();
+            holders.try_for_each(|holder| holder.by.forget().or_fail(Stage::User, name))
+        }
+        TakeBack::Name => published::withdraw(name, uid),
+        TakeBack::Number => lease::remove(uid),
+    }
+}
+
 /// Ends every process that carries the number, and sees that none is left.
 fn stop_processes(lease: &Lease) -> Result<(), Failure> {
-    for (signal, wait) in [(Signal::TERM, GRACE), (Signal::KILL, LAST_WAIT)] {
+    for (signal, wait) in [(Signal::TERM, lease.grace()), (Signal::KILL, LAST_WAIT)] {
         // To look at one process after the other never meets one that forks and leaves faster than
         // we look. So SIGKILL, which the kernel sends to all at once, is sent even if nobody was
         // seen.

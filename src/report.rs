@@ -7,7 +7,8 @@ use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::lease::{Found, Lease, State};
+use crate::lease::{Found, Lease};
+use crate::life::State;
 
 /// Where the log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +115,8 @@ fn json_of(found: &Found) -> serde_json::Value {
             "gid": lease.gid,
             "state": state(lease),
             "pid": first_pid(lease),
-            "pids": lease.holders.iter().map(|holder| holder.process.pid).collect::<Vec<_>>(),
+            "pids": lease.holders.iter().filter_map(|holder| holder.by.pid()).collect::<Vec<_>>(),
+            "descriptors": descriptors(lease),
             "dynamic": lease.dynamic,
             "services": lease.services(),
             "since": lease.since,
@@ -134,18 +136,13 @@ pub fn details(lease: &Lease) -> String {
     } else {
         "the host's own"
     };
-    let pids: Vec<String> = lease
-        .holders
-        .iter()
-        .map(|holder| holder.process.pid.to_string())
-        .collect();
     let mut lines = vec![
         ("Name", lease.name.clone()),
         ("UID", lease.uid.to_string()),
         ("GID", lease.gid.to_string()),
         ("User", kind.into()),
         ("State", state(lease).word().into()),
-        ("Held by", pids.join(" ")),
+        ("Held by", held_by(lease)),
         ("For", age(lease.since)),
         ("Services", lease.services().join(" ")),
         ("Directories", directories(lease).join(" ")),
@@ -177,7 +174,25 @@ fn state(lease: &Lease) -> State {
 }
 
 fn first_pid(lease: &Lease) -> Option<u32> {
-    lease.holders.first().map(|holder| holder.process.pid)
+    lease.holders.iter().find_map(|holder| holder.by.pid())
+}
+
+/// How many descriptors hold a lease.
+fn descriptors(lease: &Lease) -> usize {
+    let holders = lease.holders.iter();
+    holders.filter(|holder| holder.by.pid().is_none()).count()
+}
+
+/// The processes that hold a lease, and how many descriptors.
+fn held_by(lease: &Lease) -> String {
+    let pids = lease.holders.iter().filter_map(|holder| holder.by.pid());
+    let mut words: Vec<String> = pids.map(|pid| pid.to_string()).collect();
+    match descriptors(lease) {
+        0 => {}
+        1 => words.push("(a descriptor)".into()),
+        more => words.push(format!("({more} descriptors)")),
+    }
+    words.join(" ")
 }
 
 /// How long ago a moment was, in the largest unit that fits.

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::time::Duration;
+
 use crate::directives::{Settings, WorkingDirectory};
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, Stage};
@@ -76,6 +78,32 @@ impl Spec {
     /// Where it starts.
     pub fn working_directory(&self) -> Option<&WorkingDirectory> {
         self.settings.working_directory.as_ref()
+    }
+
+    /// How long its processes may go on after SIGTERM, if it says that.
+    pub fn stop_timeout(&self) -> Option<Duration> {
+        self.settings.stop_timeout
+    }
+
+    /// Refuses everything but a name: what is to be held is a user, not a service.
+    ///
+    /// # Errors
+    /// Of [`Stage::Request`], naming what is too much.
+    pub fn require_user_alone(&self) -> Result<(), Failure> {
+        let settings = &self.settings;
+        let too_much = [
+            (!settings.directories.is_empty(), "a directory"),
+            (settings.working_directory.is_some(), "WorkingDirectory="),
+            (!settings.environment.is_empty(), "Environment="),
+        ];
+        match too_much.into_iter().find(|(present, _)| *present) {
+            None => Ok(()),
+            Some((_, what)) => Err(Failure::new(
+                Stage::Request,
+                what,
+                "belongs to a service that is run; what is acquired is a user alone",
+            )),
+        }
     }
 
     /// What `Environment=` adds.

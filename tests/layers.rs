@@ -20,6 +20,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "candidates",
             "directives",
             "exec_directory",
+            "life",
             "observed",
             "plan",
             "request",
@@ -33,7 +34,17 @@ const LAYERS: [(u8, &[&str]); 6] = [
     // Look, do, take back.
     (
         3,
-        &["allocate", "apply", "lease", "observe", "place", "release"],
+        &[
+            "allocate",
+            "apply",
+            "holder",
+            "lease",
+            "observe",
+            "place",
+            "published",
+            "release",
+            "run_folders",
+        ],
     ),
     // The live table.
     (4, &["manager"]),

@@ -1,11 +1,15 @@
 //! Going on after a daemon that was killed: what is on disk is enough.
 
-use std::os::fd::OwnedFd;
+use std::collections::BTreeSet;
+use std::fs;
 
-use super::Manager;
+use super::{Manager, log_failure};
 use crate::failure::{Failure, OrFail, Stage};
-use crate::layout::LEASES;
-use crate::lease::{self, Found, Holder, Lease, ProcessRecord, State};
+use crate::holder::{HeldBy, Holder, Watched};
+use crate::layout::{HOLDS, LEASES};
+use crate::lease::{self, Found, Lease};
+use crate::life::{Event, State};
+use crate::published;
 use crate::uid::Uid;
 
 /// A holder that lives on.
@@ -14,14 +18,14 @@ pub struct Adopted {
     /// The number that it holds.
     pub uid: Uid,
     /// Who it is.
-    pub holder: ProcessRecord,
-    /// Readable when it has ended.
-    pub pidfd: OwnedFd,
+    pub holder: HeldBy,
+    /// What tells its end.
+    pub watched: Watched,
 }
 
 impl Manager {
     /// Takes over the leases that are on disk. Gives the holders that must be watched. Leases that
-    /// nobody holds any more are taken back by [`finish_releases`](Self::finish_releases).
+    /// nobody holds any more are taken back by [`retry_quarantined`](Self::retry_quarantined).
     ///
     /// # Errors
     /// Of [`crate::failure::Stage::Daemon`], if /run cannot be read or written.
@@ -34,20 +38,24 @@ impl Manager {
         for Found { uid, lease } in found {
             let lease = match lease {
                 Ok(lease) => self.adopt_one(lease, &mut holders)?,
-                Err(why) => damaged(uid, why),
+                Err(why) => {
+                    tracing::error!(uid, why, "the file of a lease is damaged");
+                    Lease::damaged(uid, &why)
+                }
             };
-            super::log_failure(lease::save(&lease));
-            table.enter(lease);
+            log_failure(lease::save(&lease));
+            table.put(lease);
         }
         let running = table.leases().filter(|lease| lease.state == State::Running);
         for lease in running.filter(|lease| lease.dynamic) {
-            super::log_failure(lease::publish(&lease.name, lease.uid));
+            log_failure(published::publish(&lease.name, lease.uid));
         }
-        lease::withdraw_all_but(
+        published::withdraw_all_but(
             table
                 .leases()
-                .filter(|lease| lease.dynamic && lease.state != State::Quarantined),
+                .filter(|lease| lease.dynamic && lease.state.has_its_name()),
         )?;
+        sweep_holds(table.leases())?;
         Ok(holders)
     }
 
@@ -73,68 +81,59 @@ impl Manager {
     }
 
     fn adopt_one(&self, mut lease: Lease, adopted: &mut Vec<Adopted>) -> Result<Lease, Failure> {
-        let Some(uid) = Uid::new(lease.uid).filter(|_| lease.state == State::Running) else {
-            return Ok(lease);
+        let Some(uid) = Uid::new(lease.uid) else {
+            return Ok(Lease::damaged(lease.uid, "nobody can have such a number"));
         };
         let mut alive: Vec<Holder> = Vec::new();
         // After a reboot nobody holds anything, whatever processes have the same numbers now.
-        let same_boot = lease.boot_id == self.boot_id;
-        for holder in lease.holders.iter().filter(|_| same_boot) {
+        let counts = lease.state == State::Running && lease.boot_id == self.boot_id;
+        for holder in lease.holders.iter().filter(|_| counts) {
             // An error is no sign of life or death. To guess wrong would end a running service, or
             // give its number away: better no daemon until it is known.
-            let subject = format!("process {}, which holds {uid}", holder.process.pid);
-            let pidfd = holder.process.reopen().or_fail(Stage::Daemon, subject)?;
-            if let Some(pidfd) = pidfd {
+            let who = || format!("{:?}, which holds {uid}", holder.by);
+            if let Some(watched) = holder.by.reopen().or_fail(Stage::Daemon, who())? {
                 adopted.push(Adopted {
                     uid,
-                    holder: holder.process.clone(),
-                    pidfd,
+                    holder: holder.by.clone(),
+                    watched,
                 });
                 alive.push(holder.clone());
             }
         }
-        if alive.is_empty() {
-            lease.state = State::Ending;
-        } else {
+        let event = Event::Adopted {
+            held: !alive.is_empty(),
+        };
+        let Ok(Some(state)) = State::after(Some(lease.state), event) else {
+            return Ok(Lease::damaged(lease.uid, "it says what cannot be"));
+        };
+        if !alive.is_empty() {
             lease.holders = alive;
         }
+        lease.state = state;
         Ok(lease)
-    }
-
-    /// Tries once more to take back what could not be taken back: what stood in the way may be gone.
-    pub fn retry_quarantined(&self) {
-        self.table().let_quarantine_be_tried();
-        self.finish_releases();
-    }
-
-    /// Takes back what the former daemon left half-done, or could not take back.
-    pub fn finish_releases(&self) {
-        loop {
-            let next = self.table().unfinished();
-            match next {
-                Some(lease) => super::log_failure(self.take_back(lease)),
-                None => break,
-            }
-        }
     }
 }
 
-/// A file that says nothing keeps its number out of use: somebody may be running under it.
-fn damaged(uid: u32, why: String) -> Lease {
-    tracing::error!(uid, why, "the file of a lease is damaged");
-    Lease {
-        name: String::new(),
-        uid,
-        gid: uid,
-        dynamic: true,
-        groups: vec![uid],
-        home: None,
-        state: State::Quarantined,
-        reason: Some(format!("the file of the lease was damaged: {why}")),
-        since: 0,
-        boot_id: String::new(),
-        pid_namespace: 0,
-        holders: Vec::new(),
-        made: Vec::new(),
+/// Removes the files of descriptors that hold no lease: of a daemon that ended before it could give
+/// one away, or after it was closed.
+fn sweep_holds<'a>(leases: impl Iterator<Item = &'a Lease>) -> Result<(), Failure> {
+    let holders = leases.flat_map(|lease| &lease.holders);
+    let known: BTreeSet<&str> = holders
+        .filter_map(|holder| match &holder.by {
+            HeldBy::Descriptor { hold } => Some(hold.as_str()),
+            HeldBy::Process(_) => None,
+        })
+        .collect();
+    for entry in fs::read_dir(HOLDS).or_fail(Stage::Daemon, HOLDS)? {
+        let entry = entry.or_fail(Stage::Daemon, HOLDS)?;
+        if !entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| known.contains(name))
+        {
+            fs::remove_file(entry.path())
+                .or_fail(Stage::Daemon, entry.path().display().to_string())?;
+        }
     }
+    Ok(())
 }

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Claim;
+use super::index::Index;
+use super::{Claim, log_failure};
 use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, Stage};
-use crate::lease::{self, Holder, Lease, ProcessRecord, State};
+use crate::holder::{HeldBy, Holder};
+use crate::lease::{self, Lease};
+use crate::life::{Event, State};
 use crate::names::UserName;
 use crate::spec::Spec;
 use crate::uid::Uid;
@@ -29,34 +32,52 @@ pub(super) enum Directories {
     Busy,
 }
 
-/// Whether a lease is ending, or is about to because its holders have ended.
-fn is_passing(lease: &Lease) -> bool {
-    lease.state == State::Ending || lease.is_abandoned()
-}
-
-/// A directory of a service that overlaps with one of a lease, and that one.
-fn clash(spec: &Spec, lease: &Lease) -> Option<(ExecDirectory, ExecDirectory)> {
-    let theirs = lease.exec_directories();
-    let pairs = spec
-        .directories()
-        .iter()
-        .flat_map(|ours| theirs.iter().map(move |theirs| (ours, theirs)));
-    pairs
-        .filter(|(ours, theirs)| ours.is_within(theirs) || theirs.is_within(ours))
-        .map(|(ours, theirs)| (ours.clone(), theirs.clone()))
-        .next()
+/// How the numbers that are not free are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Somebody holds them, or what they had is being taken back.
+    pub(super) leased: usize,
+    /// Something could not be taken back.
+    pub(super) quarantined: usize,
 }
 
 /// All leases, and what is being looked at by a request that has none yet.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     leases: BTreeMap<u32, Lease>,
+    index: Index,
     /// Names for which a number is being chosen.
     pending: BTreeSet<String>,
     /// Numbers that are being looked at, with the name for which.
     reserved: HashMap<u32, String>,
-    /// Numbers whose lease somebody is seeing to its end, or gave up on: nobody else may.
+    /// Numbers whose lease somebody is seeing to its end: nobody else may.
     releasing: BTreeSet<u32>,
+    /// Numbers in quarantine that were tried, until it is time to try again.
+    given_up: BTreeSet<u32>,
+}
+
+/// Whether a lease is ending, or is about to because its holders have ended.
+fn is_passing(lease: &Lease) -> bool {
+    lease.state == State::Ending || lease.is_abandoned()
+}
+
+/// A directory of a service that overlaps with one of a lease, and that one.
+fn clash<'a>(spec: &'a Spec, lease: &Lease) -> Option<(&'a ExecDirectory, ExecDirectory)> {
+    let theirs = lease.exec_directories();
+    let ours = spec.directories().iter();
+    let mut pairs = ours.flat_map(|ours| theirs.iter().map(move |theirs| (ours, theirs)));
+    pairs
+        .find(|(ours, theirs)| ours.is_within(theirs) || theirs.is_within(ours))
+        .map(|(ours, theirs)| (ours, theirs.clone()))
+}
+
+/// Moves a lease on in its life. `None` if it cannot be: nothing may be done then.
+fn moved(lease: &Lease, event: Event) -> Option<State> {
+    let after = State::after(Some(lease.state), event).ok().flatten();
+    if after.is_none() {
+        tracing::error!(uid = lease.uid, state = ?lease.state, ?event, "cannot happen");
+    }
+    after
 }
 
 impl Table {
@@ -64,14 +85,15 @@ impl Table {
         if self.pending.contains(user.as_str()) {
             return Standing::Busy;
         }
-        // A name in quarantine gets another number.
-        let lease = self
-            .leases
-            .values()
-            .find(|lease| lease.name == user.as_str() && lease.state != State::Quarantined);
+        let number = self.index.number(user.as_str());
+        let lease = number.and_then(|number| self.leases.get(&number));
         match lease.and_then(|lease| Some((lease, Uid::new(lease.uid)?))) {
             None => Standing::Unknown,
-            Some((lease, _)) if is_passing(lease) => Standing::Busy,
+            Some((lease, _)) if self.releasing.contains(&lease.uid) || is_passing(lease) => {
+                Standing::Busy
+            }
+            // Of a user that the host has anyway: the number is the name's all the same.
+            Some((lease, _)) if lease.state == State::Quarantined => Standing::Unknown,
             Some((lease, uid)) => Standing::Live(Claim {
                 uid,
                 gid: lease.gid,
@@ -109,28 +131,27 @@ impl Table {
 
     /// Adds a holder to a lease.
     pub(super) fn share(&mut self, uid: Uid, holder: &Holder) -> Result<(), Failure> {
-        let Some(lease) = self.leases.get_mut(&uid.get()) else {
-            return Ok(());
-        };
-        let mut shared = lease.clone();
-        shared
-            .holders
-            .retain(|other| other.process != holder.process);
-        shared.holders.push(holder.clone());
-        lease::save(&shared)?;
-        *lease = shared;
-        Ok(())
+        self.change(uid, |lease| {
+            lease.state = moved(lease, Event::Joined).unwrap_or(lease.state);
+            lease.holders.retain(|other| other.by != holder.by);
+            lease.holders.push(holder.clone());
+        })
     }
 
     /// Notes directories in /run that are about to be made under a lease.
     pub(super) fn note_made(&mut self, uid: Uid, paths: Vec<String>) -> Result<(), Failure> {
-        let Some(lease) = self.leases.get_mut(&uid.get()) else {
+        self.change(uid, |lease| lease.made.extend(paths))
+    }
+
+    /// Changes a lease, on disk first.
+    fn change(&mut self, uid: Uid, change: impl FnOnce(&mut Lease)) -> Result<(), Failure> {
+        let Some(lease) = self.leases.get(&uid.get()) else {
             return Ok(());
         };
-        let mut noted = lease.clone();
-        noted.made.extend(paths);
-        lease::save(&noted)?;
-        *lease = noted;
+        let mut changed = lease.clone();
+        change(&mut changed);
+        lease::save(&changed)?;
+        self.put(changed);
         Ok(())
     }
 
@@ -140,18 +161,15 @@ impl Table {
     /// # Errors
     /// Of the kind of the directory that another service has.
     pub(super) fn directories_for(&self, spec: &Spec) -> Result<Directories, Failure> {
-        let others = self.leases.values().filter(|lease| {
-            lease.name != spec.user().as_str() && lease.state != State::Quarantined
-        });
         let mut answer = Directories::Free;
-        for lease in others {
-            let Some((ours, theirs)) = clash(spec, lease) else {
-                continue;
-            };
+        for lease in self.in_the_way(spec) {
             if is_passing(lease) {
                 answer = Directories::Busy;
                 continue;
             }
+            let Some((ours, theirs)) = clash(spec, lease) else {
+                continue;
+            };
             return Err(Failure::new(
                 ours.kind().stage(),
                 ours.public(),
@@ -163,6 +181,13 @@ impl Table {
             ));
         }
         Ok(answer)
+    }
+
+    /// The leases of other names that have a directory of the service.
+    fn in_the_way(&self, spec: &Spec) -> impl Iterator<Item = &Lease> {
+        let numbers = self.index.overlapping(spec.directories()).into_iter();
+        let leases = numbers.filter_map(|number| self.leases.get(&number));
+        leases.filter(|lease| lease.name != spec.user().as_str())
     }
 
     /// A number has one name: a user of the host's own may have a number that is leased, under
@@ -178,75 +203,119 @@ impl Table {
         }
     }
 
-    /// Puts a lease into the table.
-    pub(super) fn enter(&mut self, lease: Lease) {
+    /// Puts a new lease into the table, or one that is on disk.
+    pub(super) fn put(&mut self, lease: Lease) {
+        if let Some(old) = self.leases.get(&lease.uid) {
+            self.index.remove(old);
+        }
+        self.index.add(&lease);
         self.leases.insert(lease.uid, lease);
+    }
+
+    /// The lease of a number.
+    pub(super) fn lease(&self, uid: Uid) -> Option<&Lease> {
+        self.leases.get(&uid.get())
     }
 
     /// Takes a holder from a lease. When it was the last one, the lease is ending now, and is given
     /// to the caller, who alone must see it to its end.
-    pub(super) fn let_go(&mut self, uid: Uid, process: &ProcessRecord) -> Option<Lease> {
-        let lease = self.leases.get_mut(&uid.get())?;
-        let mine = |holder: &Holder| holder.process == *process;
+    pub(super) fn let_go(&mut self, uid: Uid, holder: &HeldBy) -> Option<Lease> {
+        let lease = self.leases.get(&uid.get())?;
+        let mine = |other: &Holder| other.by == *holder;
         if lease.state != State::Running || !lease.holders.iter().any(mine) {
             return None;
         }
-        if !lease.holders.iter().all(mine) {
-            lease.holders.retain(|holder| !mine(holder));
-            super::log_failure(lease::save(lease));
-            return None;
+        let mut changed = lease.clone();
+        let last = lease.holders.iter().all(mine);
+        if last {
+            // It stays in the lease while that is ending: its directories are not free yet.
+            changed.state = moved(lease, Event::LastHolderEnded)?;
+            self.releasing.insert(lease.uid);
+        } else {
+            changed.state = moved(lease, Event::HolderEnded)?;
+            changed.holders.retain(|other| !mine(other));
+            log_failure(lease::save(&changed));
         }
-        // The last one stays in the lease while that is ending: its directories are not free yet.
-        lease.state = State::Ending;
-        self.releasing.insert(lease.uid);
-        Some(lease.clone())
+        self.put(changed.clone());
+        last.then_some(changed)
     }
 
-    /// A lease whose end the former daemon did not finish, or could not: given once, to a caller
-    /// who must see it to its end.
+    /// A lease whose end is still to come: what the former daemon did not finish, or nobody could.
+    /// Given once, to a caller who must see it to its end.
     pub(super) fn unfinished(&mut self) -> Option<Lease> {
-        let next = self.leases.values_mut().find(|lease| {
-            let stuck =
-                lease.state == State::Quarantined && lease.dynamic && !lease.name.is_empty();
-            (lease.state == State::Ending || stuck) && !self.releasing.contains(&lease.uid)
+        let next = self.leases.values().find(|lease| {
+            let uid = &lease.uid;
+            lease.state.is_to_be_taken_back()
+                && !lease.is_damaged()
+                && !self.releasing.contains(uid)
+                && !self.given_up.contains(uid)
+                && !self.pending.contains(&lease.name)
         })?;
-        next.state = State::Ending;
         self.releasing.insert(next.uid);
         Some(next.clone())
     }
 
-    /// Leases in quarantine may be given out by [`unfinished`](Self::unfinished) once more.
-    pub(super) fn let_quarantine_be_tried(&mut self) {
-        for lease in self.leases.values() {
-            if lease.state == State::Quarantined {
-                self.releasing.remove(&lease.uid);
-            }
-        }
+    /// The lease of a number that is in quarantine, for a caller who must see it to its end.
+    pub(super) fn try_quarantined(&mut self, uid: Uid) -> Option<Lease> {
+        let lease = self.leases.get(&uid.get())?;
+        let stuck = lease.state == State::Quarantined && !self.pending.contains(&lease.name);
+        (stuck && self.releasing.insert(lease.uid)).then(|| lease.clone())
     }
 
-    /// Of the leases that stand in the way of a service, the holders that have ended.
-    pub(super) fn ended_in_the_way(&self, spec: &Spec) -> Vec<(Uid, ProcessRecord)> {
-        self.leases
-            .values()
-            .filter(|lease| lease.name == spec.user().as_str() || clash(spec, lease).is_some())
-            .filter(|lease| lease.state == State::Running)
-            .filter_map(|lease| Some((Uid::new(lease.uid)?, lease.ended_holders())))
-            .flat_map(|(uid, ended)| ended.into_iter().map(move |process| (uid, process)))
-            .collect()
+    /// Leases in quarantine may be given out by [`unfinished`](Self::unfinished) once more.
+    pub(super) fn let_quarantine_be_tried(&mut self) {
+        self.given_up.clear();
+    }
+
+    /// Something of a lease could not be taken back. Gives the lease as it is now.
+    pub(super) fn stuck(&mut self, uid: u32, reason: String) -> Option<Lease> {
+        self.releasing.remove(&uid);
+        self.given_up.insert(uid);
+        let mut lease = self.leases.get(&uid)?.clone();
+        lease.state = moved(&lease, Event::Stuck)?;
+        lease.reason = Some(reason);
+        self.put(lease.clone());
+        Some(lease)
     }
 
     /// A lease has ended.
     pub(super) fn forget(&mut self, uid: u32) {
-        self.leases.remove(&uid);
+        if let Some(lease) = self.leases.remove(&uid) {
+            self.index.remove(&lease);
+        }
         self.releasing.remove(&uid);
+        self.given_up.remove(&uid);
+    }
+
+    /// Of the leases that stand in the way of a service, the holders that have ended.
+    pub(super) fn ended_in_the_way(&self, spec: &Spec) -> Vec<(Uid, HeldBy)> {
+        let own = self.index.number(spec.user().as_str());
+        let own = own.and_then(|number| self.leases.get(&number));
+        // As long as one of its own name lives, the others are in nobody's way.
+        let own = own.filter(|lease| lease.is_abandoned());
+        let leases = self.in_the_way(spec).chain(own);
+        leases
+            .filter(|lease| lease.state == State::Running)
+            .filter_map(|lease| Some((Uid::new(lease.uid)?, lease.ended_holders())))
+            .flat_map(|(uid, ended)| ended.into_iter().map(move |holder| (uid, holder)))
+            .collect()
     }
 
     /// How many leases are not in quarantine, and requests for one.
     pub(super) fn live(&self) -> usize {
-        let live = self.leases.values();
-        live.filter(|lease| lease.state != State::Quarantined)
-            .count()
-            .saturating_add(self.pending.len())
+        self.tally().leased.saturating_add(self.pending.len())
+    }
+
+    /// How many there are.
+    pub(super) fn tally(&self) -> Tally {
+        let quarantined = self.leases.values();
+        let quarantined = quarantined
+            .filter(|lease| lease.state == State::Quarantined)
+            .count();
+        Tally {
+            leased: self.leases.len().saturating_sub(quarantined),
+            quarantined,
+        }
     }
 
     /// All leases.

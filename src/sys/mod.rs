@@ -8,6 +8,7 @@
 pub mod child;
 pub mod ending;
 pub mod fs;
+pub mod hold;
 pub mod identity;
 pub mod ids;
 pub mod ipc;
@@ -62,6 +63,17 @@ impl std::error::Error for SysError {}
 /// What the last call of the C library or `syscall` on this thread failed with.
 pub(crate) fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// What is not there any more was removed just as well.
+///
+/// # Errors
+/// All but `ENOENT`.
+pub fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 /// Gives an error of the kernel the name of its call and the thing it is about.

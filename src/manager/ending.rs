@@ -1,0 +1,121 @@
+//! The end of leases: at once, later, or when somebody says so.
+
+use super::{Manager, log_failure};
+use crate::allocate::in_use;
+use crate::failure::{Failure, Stage};
+use crate::holder::HeldBy;
+use crate::lease::{self, Lease};
+use crate::life::State;
+use crate::published;
+use crate::release::release;
+use crate::uid::Uid;
+
+impl Manager {
+    /// A holder of a lease has ended. When it was the last one, everything is taken back before
+    /// this returns.
+    ///
+    /// # Errors
+    /// Why the number is in quarantine from now on, if not everything could be taken back.
+    pub fn holder_ended(&self, uid: Uid, holder: &HeldBy) -> Result<(), Failure> {
+        let last = self.table().let_go(uid, holder);
+        let ended = last.map_or(Ok(()), |lease| self.take_back(&lease));
+        // Its file may go only when no lease on disk speaks of it any more. One that stays is swept
+        // away by the next daemon.
+        log_failure(
+            holder.forget().map_err(|error| {
+                Failure::new(Stage::User, "the descriptor that held a lease", error)
+            }),
+        );
+        ended
+    }
+
+    /// Takes back what could not be taken back, if what stood in the way is gone.
+    ///
+    /// # Errors
+    /// Of [`Stage::Request`] for a lease that is in use; otherwise why the number stays in
+    /// quarantine. That there is no lease is none.
+    pub fn lift_quarantine(&self, uid: Uid) -> Result<(), Failure> {
+        let mut table = self.table();
+        let Some(lease) = table.try_quarantined(uid) else {
+            return match table.lease(uid) {
+                Some(lease) if lease.state == State::Running => Err(Failure::new(
+                    Stage::Request,
+                    format!("{} ({uid})", lease.name),
+                    format!(
+                        "is in use by {}; the lease ends with what holds it",
+                        lease.services().join(", ")
+                    ),
+                )),
+                Some(lease) => Err(Failure::new(
+                    Stage::Request,
+                    format!("{} ({uid})", lease.name),
+                    "is being taken back at this moment",
+                )),
+                None => Ok(()),
+            };
+        };
+        drop(table);
+        if lease.is_damaged() {
+            return self.take_back_damaged(&lease, uid);
+        }
+        self.take_back(&lease)
+    }
+
+    /// Takes back what a lease had, which has no holders any more.
+    fn take_back(&self, lease: &Lease) -> Result<(), Failure> {
+        if lease.state == State::Ending {
+            log_failure(lease::save(lease));
+        }
+        self.ended(lease, release(lease, &self.ipc))
+    }
+
+    /// Nobody knows what a lease had whose file is damaged: nothing of it is ended or removed, only
+    /// looked for.
+    fn take_back_damaged(&self, lease: &Lease, uid: Uid) -> Result<(), Failure> {
+        let left = in_use(uid, &self.ipc).and_then(|found| match found {
+            None => lease::remove(lease.uid),
+            Some(what) => Err(Failure::new(
+                Stage::User,
+                uid.to_string(),
+                format!(
+                    "nobody knows any more what ran under it, and it has {what}; remove that first"
+                ),
+            )),
+        });
+        self.ended(lease, left)
+    }
+
+    /// A lease was taken back, or something of it could not be.
+    fn ended(&self, lease: &Lease, released: Result<(), Failure>) -> Result<(), Failure> {
+        let uid = lease.uid;
+        match &released {
+            Ok(()) => self.table().forget(uid),
+            Err(failure) => {
+                tracing::error!(uid, name = lease.name, %failure, "quarantined");
+                let stuck = self.table().stuck(uid, failure.to_string());
+                if let Some(lease) = stuck {
+                    log_failure(published::withdraw(&lease.name, uid));
+                    log_failure(lease::save(&lease));
+                }
+            }
+        }
+        self.changed.notify_all();
+        released.map_err(|failure| Failure {
+            subject: format!("the number stays out of use: {}", failure.subject),
+            ..failure
+        })
+    }
+
+    /// Tries once more to take back what could not be taken back: what stood in the way may be gone.
+    /// Takes back, too, what the former daemon left half-done.
+    pub fn retry_quarantined(&self) {
+        self.table().let_quarantine_be_tried();
+        loop {
+            let next = self.table().unfinished();
+            match next {
+                Some(lease) => log_failure(self.take_back(&lease)),
+                None => break,
+            }
+        }
+    }
+}

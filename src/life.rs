@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Where a lease is in its life. A number without a lease has no state: it is free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Somebody holds it.

@@ -1,5 +1,6 @@
 //! The table of names in /run, which every program of the host reads through the NSS module.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
@@ -52,18 +53,20 @@ pub fn withdraw(name: &str, uid: u32) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes every name that belongs to none of `leases`.
+/// Removes every name that does not mean one of `leases`.
 ///
 /// # Errors
 /// Of [`Stage::Daemon`].
 pub fn withdraw_all_but<'a>(leases: impl Iterator<Item = &'a Lease>) -> Result<(), Failure> {
-    let known: Vec<PathBuf> = leases
+    let known: HashMap<PathBuf, String> = leases
         .flat_map(|lease| links(&lease.name, lease.uid))
-        .map(|(link, _)| link)
         .collect();
     for entry in fs::read_dir(USERS).or_fail(Stage::Daemon, USERS)? {
         let path = entry.or_fail(Stage::Daemon, USERS)?.path();
-        if !known.contains(&path) {
+        let right = known.get(&path).is_some_and(|target| {
+            fs::read_link(&path).is_ok_and(|found| found == Path::new(target))
+        });
+        if !right {
             gone(fs::remove_file(&path)).or_fail(Stage::Daemon, path.display().to_string())?;
         }
     }

@@ -46,15 +46,14 @@ impl Manager {
             log_failure(lease::save(&lease));
             table.put(lease);
         }
-        let running = table.leases().filter(|lease| lease.state == State::Running);
-        for lease in running.filter(|lease| lease.dynamic) {
+        let named = || {
+            let running = table.leases().filter(|it| it.state == State::Running);
+            running.filter(|lease| lease.dynamic)
+        };
+        published::withdraw_all_but(named())?;
+        for lease in named() {
             log_failure(published::publish(&lease.name, lease.uid));
         }
-        published::withdraw_all_but(
-            table
-                .leases()
-                .filter(|lease| lease.dynamic && lease.state.has_its_name()),
-        )?;
         sweep_holds(table.leases())?;
         Ok(holders)
     }

@@ -92,9 +92,10 @@ impl Manager {
             Ok(()) => self.table().forget(uid),
             Err(failure) => {
                 tracing::error!(uid, name = lease.name, %failure, "quarantined");
+                // Its name goes first: in the table it is free for another number at once.
+                log_failure(published::withdraw(&lease.name, uid));
                 let stuck = self.table().stuck(uid, failure.to_string());
                 if let Some(lease) = stuck {
-                    log_failure(published::withdraw(&lease.name, uid));
                     log_failure(lease::save(&lease));
                 }
             }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::exec_directory::ExecDirectory;
 use crate::lease::Lease;
+use crate::life::State;
 
 /// What is known by name and by directory: all leases that have their name still.
 #[derive(Debug, Default)]
@@ -22,7 +23,10 @@ fn is_found_by_name(lease: &Lease) -> bool {
 
 impl Index {
     pub(super) fn add(&mut self, lease: &Lease) {
-        if is_found_by_name(lease) && !lease.is_damaged() {
+        // One that runs, rather than one that is ending: a daemon that could not write that it is in
+        // quarantine may have been killed.
+        let first = lease.state == State::Running || !self.names.contains_key(&lease.name);
+        if is_found_by_name(lease) && !lease.is_damaged() && first {
             self.names.insert(lease.name.clone(), lease.uid);
         }
         if lease.state.has_its_name() {
@@ -76,7 +80,6 @@ mod tests {
     use super::*;
     use crate::exec_directory::Kind;
     use crate::holder::{HeldBy, Holder};
-    use crate::life::State;
 
     fn lease(name: &str, uid: u32, directories: &[&str]) -> Lease {
         let mut lease = Lease::damaged(uid, "");

@@ -13,24 +13,24 @@ use zbus::{DBusError, Guid};
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, ProcessRecord, Watched};
-use crate::manager::{Adopted, Equipped, Manager};
+use crate::manager::{Adopted, Equipped};
 use crate::protocol::{AcquireReply, ERRORS, PATH, PrepareReply, Properties, assignments};
 use crate::request::Request;
 use crate::sys::identity::{NamespaceId, our_namespace, recognise};
 use crate::sys::socket::peer;
-use crate::sys::watch::Watch;
 use crate::uid::Uid;
+use crate::watcher::{Watcher, let_go};
 use transport::Transport;
 
 /// Serves one connection on the private socket until its peer has closed it.
 ///
 /// # Errors
 /// Of [`Stage::Daemon`], when the peer cannot be recognised or does not speak D-Bus.
-pub async fn serve(manager: Arc<Manager>, stream: UnixStream) -> Result<(), Failure> {
+pub async fn serve(watcher: Arc<Watcher>, stream: UnixStream) -> Result<(), Failure> {
     let subject = "a connection";
     let caller = peer(&stream).or_fail(Stage::Daemon, subject)?;
     let object = Object {
-        manager,
+        watcher,
         caller: caller.pidfd,
         is_root: caller.uid == 0,
     };
@@ -51,7 +51,7 @@ pub async fn serve(manager: Arc<Manager>, stream: UnixStream) -> Result<(), Fail
 
 /// The object, as one caller sees it.
 struct Object {
-    manager: Arc<Manager>,
+    watcher: Arc<Watcher>,
     /// The process that connected, as the kernel vouches for it.
     caller: OwnedFd,
     is_root: bool,
@@ -75,7 +75,7 @@ impl Object {
         // In a task of its own: it goes on when the caller goes away and this answer is dropped, so
         // that there is never a lease which nobody watches.
         let prepared = tokio::spawn(prepare(
-            Arc::clone(&self.manager),
+            Arc::clone(&self.watcher),
             self.caller.try_clone().or_fail(Stage::Daemon, "")?,
             holder,
             request,
@@ -94,7 +94,7 @@ impl Object {
             service,
             properties: assignments(properties)?,
         };
-        let acquired = tokio::spawn(acquire(Arc::clone(&self.manager), request));
+        let acquired = tokio::spawn(acquire(Arc::clone(&self.watcher), request));
         Ok(acquired.await.or_fail(Stage::Daemon, "")??)
     }
 
@@ -103,7 +103,7 @@ impl Object {
     async fn release(&self, uid: u32) -> Result<(), BusFailure> {
         self.recognised(true)?;
         let uid = number(uid)?;
-        let manager = Arc::clone(&self.manager);
+        let manager = Arc::clone(self.watcher.manager());
         let lifted = tokio::task::spawn_blocking(move || manager.lift_quarantine(uid));
         Ok(lifted.await.or_fail(Stage::Daemon, "")??)
     }
@@ -111,7 +111,7 @@ impl Object {
     /// Ends the caller's hold on a lease at once, and answers when everything is taken back.
     async fn finish(&self, uid: u32) -> Result<(), BusFailure> {
         let holder = self.recognised(true)?;
-        Ok(let_go(Arc::clone(&self.manager), number(uid)?, holder).await?)
+        Ok(let_go(Arc::clone(self.watcher.manager()), number(uid)?, holder).await?)
     }
 }
 
@@ -158,47 +158,35 @@ impl Object {
 
 /// Prepares everything for the process that `caller` stands for, and watches it from then on.
 async fn prepare(
-    manager: Arc<Manager>,
+    watcher: Arc<Watcher>,
     caller: OwnedFd,
     holder: HeldBy,
     request: Request,
 ) -> Result<PrepareReply, Failure> {
-    let watch = watch_of(Watched::Process(caller))?;
-    let (worker, record) = (Arc::clone(&manager), holder.clone());
+    let (worker, record) = (Arc::clone(watcher.manager()), holder.clone());
     let equipped = on_own_thread(move || {
         let mut equipped = worker.prepare(&request, &record)?;
         let namespace = equipped.build_namespace();
         Ok((equipped, namespace))
     });
     let (equipped, namespace) = equipped.await?;
-    let uid = equipped.identity.uid;
-    match namespace {
+    let watched = Watched::Process(caller);
+    let ready = match namespace {
         Ok(namespace) => {
-            start(watch, &manager, uid, holder);
-            Ok(reply(equipped, namespace))
+            hold(&watcher, equipped.identity.uid, &holder, watched).map(|()| namespace)
         }
-        Err(failure) => {
-            if let Err(stuck) = let_go(manager, uid, holder).await {
-                tracing::error!(%uid, %stuck);
-            }
-            Err(failure)
-        }
-    }
-}
-
-/// Ends a hold on a lease, and waits until that is done.
-async fn let_go(manager: Arc<Manager>, uid: Uid, holder: HeldBy) -> Result<(), Failure> {
-    let ended = tokio::task::spawn_blocking(move || manager.holder_ended(uid, &holder));
-    ended.await.or_fail(Stage::Daemon, "")?
+        failed => failed,
+    };
+    let namespace = or_let_go(&watcher, equipped.identity.uid, holder, ready).await?;
+    Ok(reply(equipped, namespace))
 }
 
 /// Prepares a user alone. Until the answer is sent the descriptor is ours: if nobody takes it, it is
 /// closed with the answer, and the lease ends.
-async fn acquire(manager: Arc<Manager>, request: Request) -> Result<AcquireReply, Failure> {
+async fn acquire(watcher: Arc<Watcher>, request: Request) -> Result<AcquireReply, Failure> {
     let made = HeldBy::new_descriptor().or_fail(Stage::Daemon, "a descriptor to hold a lease")?;
     let (holder, watched, descriptor) = made;
-    let watch = watch_of(watched)?;
-    let (worker, held) = (Arc::clone(&manager), holder.clone());
+    let (worker, held) = (Arc::clone(watcher.manager()), holder.clone());
     let acquired = on_own_thread(move || worker.acquire(&request, &held)).await;
     let identity = match acquired {
         Ok(identity) => identity,
@@ -209,7 +197,8 @@ async fn acquire(manager: Arc<Manager>, request: Request) -> Result<AcquireReply
             return Err(failure);
         }
     };
-    start(watch, &manager, identity.uid, holder);
+    let watching = hold(&watcher, identity.uid, &holder, watched);
+    or_let_go(&watcher, identity.uid, holder, watching).await?;
     Ok(AcquireReply {
         uid: identity.uid.get(),
         gid: identity.gid,
@@ -218,37 +207,27 @@ async fn acquire(manager: Arc<Manager>, request: Request) -> Result<AcquireReply
     })
 }
 
-fn watch_of(watched: Watched) -> Result<Watch, Failure> {
-    match watched {
-        Watched::Process(pidfd) => Watch::readable(pidfd),
-        Watched::Descriptor(ours) => Watch::in_error(ours),
+fn hold(watcher: &Watcher, uid: Uid, holder: &HeldBy, watched: Watched) -> Result<(), Failure> {
+    watcher.watch(Adopted {
+        uid,
+        holder: holder.clone(),
+        watched,
+    })
+}
+
+/// Gives a lease back that something went wrong with after it was made.
+async fn or_let_go<T>(
+    watcher: &Watcher,
+    uid: Uid,
+    holder: HeldBy,
+    result: Result<T, Failure>,
+) -> Result<T, Failure> {
+    if result.is_err()
+        && let Err(stuck) = let_go(Arc::clone(watcher.manager()), uid, holder).await
+    {
+        tracing::error!(%uid, %stuck);
     }
-    .or_fail(Stage::Daemon, "watching who holds a lease")
-}
-
-/// Waits for the end of a holder, and sees to it.
-fn start(watch: Watch, manager: &Arc<Manager>, uid: Uid, holder: HeldBy) {
-    let manager = Arc::clone(manager);
-    tokio::spawn(async move {
-        if let Err(error) = watch.happened().await {
-            // Only when the runtime is shut down: the next daemon sees to the lease.
-            tracing::warn!(%uid, %error, "no longer watched");
-            return;
-        }
-        if let Err(failure) = let_go(manager, uid, holder).await {
-            tracing::error!(%uid, %failure, "release did not finish");
-        }
-    });
-}
-
-/// Watches a holder from before a restart.
-///
-/// # Errors
-/// Of [`Stage::Daemon`].
-pub fn watch(manager: &Arc<Manager>, adopted: Adopted) -> Result<(), Failure> {
-    let watch = watch_of(adopted.watched)?;
-    start(watch, manager, adopted.uid, adopted.holder);
-    Ok(())
+    result
 }
 
 /// Does on a thread of its own, which ends with it, what takes its time and leaves the thread in

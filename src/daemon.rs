@@ -20,7 +20,8 @@ use crate::manager::Manager;
 use crate::report::{Log, start_logging};
 use crate::run_folders::{prepare_folder, prepare_run, remove_run};
 use crate::sys::lock::{Lock, try_lock};
-use crate::sys::{mount, run};
+use crate::sys::{memory, mount, run};
+use crate::watcher::Watcher;
 
 /// How a daemon is started.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +38,9 @@ const DEFAULT_IDLE: Duration = Duration::from_secs(30);
 /// How often it is tried again to take back what is in quarantine.
 const RETRY: Duration = Duration::from_secs(60);
 
+/// How many leases are seen to their end at the same time; the others wait.
+const MOST_ENDING: usize = 64;
+
 /// How long a daemon that is not needed waits until the other one answers.
 const PATIENCE: Duration = Duration::from_secs(25);
 
@@ -52,6 +56,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             "the daemon must be started by root",
         ));
     }
+    memory::share_arenas();
     run::become_clean("dynuserd").or_fail(Stage::Daemon, "starting")?;
     if options.on_demand {
         return in_background(options);
@@ -184,18 +189,20 @@ impl Daemon {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .thread_keep_alive(Duration::from_secs(10))
+            .max_blocking_threads(MOST_ENDING)
             .build()
             .or_fail(Stage::Daemon, "the event loop")?;
         let idle = options
             .idle_timeout
             .or_else(|| options.on_demand.then_some(DEFAULT_IDLE));
         let served = runtime.block_on(async {
+            let watcher = Watcher::new(Arc::clone(&self.manager))?;
             for holder in self.manager.adopt()? {
-                bus::watch(&self.manager, holder)?;
+                watcher.watch(holder)?;
             }
             let listener = listen()?;
             ready()?;
-            accept(&self.manager, listener, idle).await
+            accept(&watcher, listener, idle).await
         });
         remove_socket();
         // Releases that have begun are seen to their end, within reason.
@@ -238,7 +245,7 @@ fn listen() -> Result<UnixListener, Failure> {
 
 /// Takes connections until a signal or idleness ends it.
 async fn accept(
-    manager: &Arc<Manager>,
+    watcher: &Arc<Watcher>,
     mut listener: UnixListener,
     idle: Option<Duration>,
 ) -> Result<(), Failure> {
@@ -252,15 +259,20 @@ async fn accept(
     let mut busy = Instant::now();
     // The first time is now: for what the former daemon left half-done.
     let mut retry = tokio::time::interval(RETRY);
+    let mut ends = tokio::spawn(Arc::clone(watcher).run());
+    let manager = watcher.manager();
     loop {
         tokio::select! {
             _ = retry.tick() => {
                 let manager = Arc::clone(manager);
-                drop(tokio::task::spawn_blocking(move || manager.retry_quarantined()));
+                drop(tokio::task::spawn_blocking(move || {
+                    manager.retry_quarantined();
+                    memory::give_back();
+                }));
             }
             accepted = listener.accept() => {
                 match accepted {
-                    Ok((stream, _)) => converse(manager, &connections, stream),
+                    Ok((stream, _)) => converse(watcher, &connections, stream),
                     // Descriptors or memory are short for the moment.
                     Err(error) => {
                         tracing::warn!(%error, "accept");
@@ -269,6 +281,7 @@ async fn accept(
                 }
                 busy = Instant::now();
             }
+            ended = &mut ends => return ended.or_fail(Stage::Daemon, "watching holders")?,
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             () = tokio::time::sleep(pause) => {
@@ -278,7 +291,7 @@ async fn accept(
                     match last_call(&listener) {
                         None => return Ok(()),
                         Some(stream) => {
-                            converse(manager, &connections, stream);
+                            converse(watcher, &connections, stream);
                             listener = listen()?;
                             busy = Instant::now();
                         }
@@ -302,14 +315,14 @@ fn last_call(listener: &UnixListener) -> Option<tokio::net::UnixStream> {
 
 /// Serves one connection beside the others.
 fn converse(
-    manager: &Arc<Manager>,
+    watcher: &Arc<Watcher>,
     connections: &Arc<AtomicUsize>,
     stream: tokio::net::UnixStream,
 ) {
-    let (manager, connections) = (Arc::clone(manager), Arc::clone(connections));
+    let (watcher, connections) = (Arc::clone(watcher), Arc::clone(connections));
     connections.fetch_add(1, Ordering::Relaxed);
     tokio::spawn(async move {
-        if let Err(failure) = bus::serve(manager, stream).await {
+        if let Err(failure) = bus::serve(watcher, stream).await {
             tracing::info!(%failure);
         }
         connections.fetch_sub(1, Ordering::Relaxed);

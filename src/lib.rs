@@ -50,3 +50,4 @@ pub mod protocol;
 pub mod pty;
 pub mod relay;
 pub mod report;
+pub mod watcher;

@@ -63,6 +63,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "pty",
             "relay",
             "report",
+            "watcher",
         ],
     ),
 ];

@@ -44,7 +44,8 @@ pub(super) struct Tally {
 /// All leases, and what is being looked at by a request that has none yet.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    leases: BTreeMap<u32, Lease>,
+    /// Boxed: the nodes of the map are half empty.
+    leases: BTreeMap<u32, Box<Lease>>,
     index: Index,
     /// Names for which a number is being chosen.
     pending: BTreeSet<String>,
@@ -148,7 +149,7 @@ impl Table {
         let Some(lease) = self.leases.get(&uid.get()) else {
             return Ok(());
         };
-        let mut changed = lease.clone();
+        let mut changed = Lease::clone(lease);
         change(&mut changed);
         lease::save(&changed)?;
         self.put(changed);
@@ -186,7 +187,7 @@ impl Table {
     /// The leases of other names that have a directory of the service.
     fn in_the_way(&self, spec: &Spec) -> impl Iterator<Item = &Lease> {
         let numbers = self.index.overlapping(spec.directories()).into_iter();
-        let leases = numbers.filter_map(|number| self.leases.get(&number));
+        let leases = numbers.filter_map(|number| self.leases.get(&number).map(Box::as_ref));
         leases.filter(|lease| lease.name != spec.user().as_str())
     }
 
@@ -204,17 +205,18 @@ impl Table {
     }
 
     /// Puts a new lease into the table, or one that is on disk.
-    pub(super) fn put(&mut self, lease: Lease) {
+    pub(super) fn put(&mut self, mut lease: Lease) {
+        lease.holders.shrink_to_fit();
         if let Some(old) = self.leases.get(&lease.uid) {
             self.index.remove(old);
         }
         self.index.add(&lease);
-        self.leases.insert(lease.uid, lease);
+        self.leases.insert(lease.uid, Box::new(lease));
     }
 
     /// The lease of a number.
     pub(super) fn lease(&self, uid: Uid) -> Option<&Lease> {
-        self.leases.get(&uid.get())
+        self.leases.get(&uid.get()).map(Box::as_ref)
     }
 
     /// Takes a holder from a lease. When it was the last one, the lease is ending now, and is given
@@ -225,7 +227,7 @@ impl Table {
         if lease.state != State::Running || !lease.holders.iter().any(mine) {
             return None;
         }
-        let mut changed = lease.clone();
+        let mut changed = Lease::clone(lease);
         let last = lease.holders.iter().all(mine);
         if last {
             // It stays in the lease while that is ending: its directories are not free yet.
@@ -252,14 +254,14 @@ impl Table {
                 && !self.pending.contains(&lease.name)
         })?;
         self.releasing.insert(next.uid);
-        Some(next.clone())
+        Some(Lease::clone(next))
     }
 
     /// The lease of a number that is in quarantine, for a caller who must see it to its end.
     pub(super) fn try_quarantined(&mut self, uid: Uid) -> Option<Lease> {
         let lease = self.leases.get(&uid.get())?;
         let stuck = lease.state == State::Quarantined && !self.pending.contains(&lease.name);
-        (stuck && self.releasing.insert(lease.uid)).then(|| lease.clone())
+        (stuck && self.releasing.insert(lease.uid)).then(|| Lease::clone(lease))
     }
 
     /// Leases in quarantine may be given out by [`unfinished`](Self::unfinished) once more.
@@ -271,7 +273,7 @@ impl Table {
     pub(super) fn stuck(&mut self, uid: u32, reason: String) -> Option<Lease> {
         self.releasing.remove(&uid);
         self.given_up.insert(uid);
-        let mut lease = self.leases.get(&uid)?.clone();
+        let mut lease = Lease::clone(self.leases.get(&uid)?);
         lease.state = moved(&lease, Event::Stuck)?;
         lease.reason = Some(reason);
         self.put(lease.clone());
@@ -290,7 +292,7 @@ impl Table {
     /// Of the leases that stand in the way of a service, the holders that have ended.
     pub(super) fn ended_in_the_way(&self, spec: &Spec) -> Vec<(Uid, HeldBy)> {
         let own = self.index.number(spec.user().as_str());
-        let own = own.and_then(|number| self.leases.get(&number));
+        let own = own.and_then(|number| self.leases.get(&number).map(Box::as_ref));
         // As long as one of its own name lives, the others are in nobody's way.
         let own = own.filter(|lease| lease.is_abandoned());
         let leases = self.in_the_way(spec).chain(own);
@@ -320,6 +322,6 @@ impl Table {
 
     /// All leases.
     pub(super) fn leases(&self) -> impl Iterator<Item = &Lease> {
-        self.leases.values()
+        self.leases.values().map(Box::as_ref)
     }
 }

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod ipc;
 pub mod keyring;
 pub mod lock;
+pub mod memory;
 pub mod mount;
 pub mod names;
 mod owned;

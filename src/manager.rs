@@ -21,7 +21,7 @@ use crate::spec::Spec;
 use crate::sys::identity::{boot_id, our_namespace};
 use crate::sys::ipc::Ipc;
 use crate::sys::random::hex_id;
-use crate::uid::{Uid, UidRange};
+use crate::uid::{Uid, UidRanges};
 
 pub use adopt::Adopted;
 use table::{Directories, Standing, Table};
@@ -64,7 +64,7 @@ pub struct Manager {
     directories: Mutex<()>,
     workshop: Workshop,
     ipc: Ipc,
-    range: UidRange,
+    ranges: UidRanges,
     boot_id: String,
     pid_namespace: u64,
 }
@@ -91,7 +91,7 @@ impl Manager {
             directories: Mutex::default(),
             workshop: Workshop::default(),
             ipc: Ipc::open().or_fail(Stage::Daemon, "message queues")?,
-            range: UidRange::DEFAULT,
+            ranges: UidRanges::default(),
             boot_id: boot_id().or_fail(Stage::Daemon, "the boot ID")?,
             pid_namespace: our_namespace("pid")
                 .or_fail(Stage::Daemon, "the PID namespace")?
@@ -205,7 +205,9 @@ impl Manager {
     /// Finds a number. `admit` says whether a candidate may be looked at.
     fn allocate(&self, spec: &Spec, admit: impl Fn(Uid) -> bool) -> Result<Claim, Failure> {
         let owners = observe::owners(spec)?;
-        let candidates = candidates(spec.user(), &owners, self.range).filter(|uid| admit(*uid));
+        let nobody_else = |_| false;
+        let candidates = candidates(spec.user(), &owners, None, &self.ranges, nobody_else)
+            .filter(|uid| admit(*uid));
         Ok(match choose(spec.user(), candidates, &self.ipc)? {
             Choice::Static(uid, user) => Claim {
                 uid,

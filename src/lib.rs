@@ -13,6 +13,7 @@ pub mod uid;
 
 // Layer 1: what to do, decided from words and facts. Pure.
 pub mod candidates;
+pub mod config;
 pub mod directives;
 pub mod exec_directory;
 pub mod observed;
@@ -20,6 +21,8 @@ pub mod plan;
 pub mod request;
 pub mod seccomp;
 pub mod spec;
+pub mod time_span;
+pub mod unit_file;
 pub mod words;
 
 // Layer 2: the only door to the kernel.
@@ -28,6 +31,7 @@ pub mod sys;
 // Layer 3: looking, doing, taking back.
 pub mod allocate;
 pub mod apply;
+pub mod config_files;
 pub mod lease;
 pub mod observe;
 pub mod place;

@@ -18,6 +18,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
         1,
         &[
             "candidates",
+            "config",
             "directives",
             "exec_directory",
             "observed",
@@ -25,6 +26,8 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "request",
             "seccomp",
             "spec",
+            "time_span",
+            "unit_file",
             "words",
         ],
     ),
@@ -33,7 +36,15 @@ const LAYERS: [(u8, &[&str]); 6] = [
     // Look, do, take back.
     (
         3,
-        &["allocate", "apply", "lease", "observe", "place", "release"],
+        &[
+            "allocate",
+            "apply",
+            "config_files",
+            "lease",
+            "observe",
+            "place",
+            "release",
+        ],
     ),
     // The live table.
     (4, &["manager"]),

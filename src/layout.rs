@@ -56,6 +56,12 @@ pub const LAST_UID: u32 = 65519;
 /// number see a negative one (systemd's UIDS-GIDS document).
 pub const LARGEST_UID: u32 = 0x7FFF_FFFF;
 
+/// Tells whether `number` may ever be handed out: not root's, nobody's, or one of those that mean
+/// "no user" to some system call, and at most [`LARGEST_UID`] (systemd's UIDS-GIDS document).
+pub const fn may_be_handed_out(number: u32) -> bool {
+    number <= LARGEST_UID && !matches!(number, 0 | 65534 | 65535)
+}
+
 /// The most numbers that the ranges may have: whoever lists all users looks at each, which takes
 /// a second then.
 pub const MOST_NUMBERS: u32 = 1 << 20;

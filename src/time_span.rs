@@ -126,6 +126,8 @@ fn times(number: &str, length: u64) -> Option<Option<u64>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
+
     use proptest::prelude::*;
 
     use super::*;

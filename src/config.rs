@@ -11,6 +11,15 @@ use crate::time_span::{self, TimeSpan};
 use crate::uid::{UidRange, UidRanges};
 use crate::unit_file::{self, Entry, Fault};
 
+/// The folder of the configuration.
+pub const FOLDER: &str = "/etc/dynuser";
+
+/// The file in it that is read first.
+pub const FILE: &str = "dynuser.conf";
+
+/// The folder in it whose files are read then, sorted by name.
+pub const DROP_INS: &str = "dynuser.conf.d";
+
 /// The section that everything stands in, as in systemd-system.conf(5).
 const SECTION: &str = "Manager";
 

@@ -5,21 +5,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, DROP_INS, FILE, FOLDER};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::sys::fs::{
     file_names, open_beneath, open_file_beneath, open_trusted, read_at_most, status,
 };
 use crate::sys::{SysError, SysResult};
-
-/// The folder of the configuration.
-pub const FOLDER: &str = "/etc/dynuser";
-
-/// The file in it that is read first.
-pub const FILE: &str = "dynuser.conf";
-
-/// The folder in it whose files are read then, sorted by name.
-pub const DROP_INS: &str = "dynuser.conf.d";
 
 /// What the name of a file in [`DROP_INS`] ends in.
 const SUFFIX: &str = ".conf";

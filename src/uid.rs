@@ -194,7 +194,7 @@ impl fmt::Display for UidRanges {
 }
 
 /// The same numbers, sorted, as few ranges as possible.
-fn merged(ranges: &[UidRange]) -> Vec<UidRange> {
+pub fn merged(ranges: &[UidRange]) -> Vec<UidRange> {
     let mut sorted = ranges.to_vec();
     sorted.sort_unstable();
     let mut merged: Vec<UidRange> = Vec::with_capacity(sorted.len());

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::allocate::{Choice, choose};
 use crate::apply::{Views, Workshop, build_namespace};
 use crate::candidates::candidates;
+use crate::config_files;
 use crate::directives::WorkingDirectory;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::{self, Holder, Lease, ProcessRecord, State};
@@ -91,7 +92,7 @@ impl Manager {
             directories: Mutex::default(),
             workshop: Workshop::default(),
             ipc: Ipc::open().or_fail(Stage::Daemon, "message queues")?,
-            ranges: UidRanges::default(),
+            ranges: config_files::load()?.ranges,
             boot_id: boot_id().or_fail(Stage::Daemon, "the boot ID")?,
             pid_namespace: our_namespace("pid")
                 .or_fail(Stage::Daemon, "the PID namespace")?

@@ -67,6 +67,7 @@ pub fn parse(text: &str) -> Result<TimeSpan, String> {
     }
     let mut nanoseconds: u64 = 0;
     while !rest.is_empty() {
+        rest = rest.strip_prefix('+').unwrap_or(rest);
         let (number, after) = split_while(rest, |c| c.is_ascii_digit() || c == '.');
         let (unit, after) = split_while(after.trim_ascii_start(), |c| {
             !c.is_ascii_digit() && c != '.' && !c.is_ascii_whitespace()
@@ -105,8 +106,9 @@ fn length(unit: &str) -> Option<u64> {
 /// number, the inner one for what is too large.
 fn times(number: &str, length: u64) -> Option<Option<u64>> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(fraction) {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    // `.5` is a number, `5.` is none.
+    if !digits(whole) || !digits(fraction) || fraction.is_empty() || number.is_empty() {
         return None;
     }
     // Each place is worth a tenth of the one before.
@@ -116,7 +118,10 @@ fn times(number: &str, length: u64) -> Option<Option<u64>> {
         worth = worth.checked_div(10).unwrap_or(0);
         parts = parts.saturating_add(worth.saturating_mul(u64::from(digit)));
     }
-    let whole = whole.parse::<u64>().ok();
+    let whole = match whole {
+        "" => Some(0),
+        digits => digits.parse::<u64>().ok(),
+    };
     Some(
         whole
             .and_then(|whole| whole.checked_mul(length))
@@ -140,6 +145,7 @@ mod tests {
     }
 
     #[test]
+    /// `systemd-analyze timespan` says the same, but for 600 years, which it can count.
     fn the_examples_of_the_manual_page_are_read() {
         let day = 86_400_000;
         for (text, wanted) in [
@@ -156,6 +162,11 @@ mod tests {
             ("1.5s", 1500),
             ("0.25min", 15_000),
             ("1.5 2", 3500),
+            (".5", 500),
+            ("+5", 5000),
+            ("10m5", 605_000),
+            ("1d1", 86_401_000),
+            ("1.0000019s", 1000),
             ("50", 50_000),
             (" 7 ", 7000),
             ("1500us", 1),
@@ -181,11 +192,14 @@ mod tests {
             "s",
             "5 apples",
             "-5",
-            "+5",
+            "++5",
+            "+",
             "5s-",
             "1..5",
-            ".5",
+            ".",
             "5.",
+            "5S",
+            "5ns",
             "1.5.5",
             "Infinity",
             "infinity 5s",

@@ -2,7 +2,8 @@
 //! entries with the line that each comes from. What an entry means is up to whoever asked.
 //!
 //! Where the manual leaves something open, it is done as systemd's parser does it (its
-//! `conf-parser.c`), with one difference: what that one warns of and passes over is an error here.
+//! `conf-parser.c`, versions 252 and 257 tried), with one difference: what that one warns of and
+//! passes over is an error here.
 
 #![forbid(unsafe_code)]
 
@@ -158,14 +159,17 @@ impl Iterator for Lines<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let mut joined: Option<(usize, String)> = None;
         for (at, line) in self.rest.by_ref() {
-            let line = line.trim_matches(BLANKS);
-            // Within a continuation too: a comment there does not end it, nor does an empty line.
-            if line.is_empty() || line.starts_with(['#', ';']) {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            let text = line.trim_start_matches(BLANKS);
+            // Within a continuation too: a comment does not end it.
+            if text.starts_with(['#', ';']) || (text.is_empty() && joined.is_none()) {
                 continue;
             }
             let (_, whole) = joined.get_or_insert_with(|| (at.saturating_add(1), String::new()));
+            // With the blanks in front: within quotes they are part of the value.
             whole.push_str(line);
-            // A backslash that is escaped itself continues nothing.
+            // A backslash that is escaped itself continues nothing, nor does one before blanks, and an
+            // empty line ends what came before it.
             let backslashes = line.bytes().rev().take_while(|byte| *byte == b'\\').count();
             if backslashes.is_multiple_of(2) {
                 return joined;
@@ -220,8 +224,18 @@ mod tests {
                     "\"something\" \"some thing\" \"…\"",
                     8
                 ),
-                entry("Section B", "KeyTwo", "value 2  value 2 continued", 9),
-                entry("Section C", "KeyThree", "value 3 value 3 continued", 13),
+                entry(
+                    "Section B",
+                    "KeyTwo",
+                    "value 2         value 2 continued",
+                    9
+                ),
+                entry(
+                    "Section C",
+                    "KeyThree",
+                    "value 3        value 3 continued",
+                    13
+                ),
             ]
         );
     }
@@ -255,35 +269,28 @@ mod tests {
         );
     }
 
+    /// What systemd 252 and 257 made of these lines: `systemd-analyze verify` was given
+    /// `UMask=` with them, and repeats a value that is no mode.
     #[test]
-    fn a_backslash_at_the_end_continues_a_line() {
-        for (text, value) in [
-            ("A=1\\\n2", "1 2"),
-            ("A=1 \\\n   2", "1  2"),
-            ("A=\\\n1\\\n\\\n2", "1  2"),
-            ("A=1\\\n\n\n2", "1 2"),
-            ("A=1\\\n  # B=\\\n ;\n2", "1 2"),
-            ("A=1\\", "1"),
-            ("A=1\\\n# end", "1"),
-            // Two backslashes are one that is escaped.
-            (r"A=1\\", r"1\\"),
-            ("A=1\\\\\\\n2", r"1\\ 2"),
-            // Blanks at the end are stripped first.
-            ("A=1\\  \n2", "1 2"),
-            // What continues is no section and no assignment.
-            ("A=1\\\n[T]\\\nB=2", "1 [T] B=2"),
-            ("A\\\n=1", "1"),
-        ] {
-            assert_eq!(values(text), [value], "{text:?}");
-        }
+    fn lines_are_continued_as_systemd_continues_them() {
+        let text = "A=A\\\nB\nA=C\\\n\n\nA=D\nA=J\\  \nA=K\nA=E\\\n  # com\n ; com\n  F\nA=G\\\\\n\
+            A=H\\\\\\\nI\n  A  =  L  \nA=M\\\n   \nA=N\nA=O\\\n[Unit]\nA=P=P # no\nA=Q\\\n#x\\\nR\nA=T\\";
+        let told = [
+            "A B", "C", "D", "J\\", "K", "E   F", "G\\\\", "H\\\\ I", "L", "M", "N", "O [Unit]",
+            "P=P # no", "Q R", "T",
+        ];
+        assert_eq!(values(text), told);
+        assert_eq!(values(&text.replace('\n', "\r\n")), told);
+    }
+
+    #[test]
+    fn a_line_has_the_number_of_its_beginning() {
+        let lines = |text: &str| -> Vec<usize> { entries(text).iter().map(|it| it.3).collect() };
+        assert_eq!(lines("[S]\nA=1\\\n2\\\n3\nB=4"), [2, 5]);
+        assert_eq!(lines("[S]\n# c\\\n\nA=1\\\n#\n\nB=4"), [4, 7]);
         assert_eq!(values("# c\\\nA=1\n"), ["1"], "a comment is not continued");
-        assert_eq!(
-            entries("[S]\nA=1\\\n2\\\n3\nB=4")
-                .iter()
-                .map(|entry| entry.3)
-                .collect::<Vec<_>>(),
-            [2, 5]
-        );
+        assert_eq!(values("A=\\\n1\\\n\\\n2"), ["1  2"]);
+        assert_eq!(values("A\\\n=1"), ["1"]);
     }
 
     #[test]

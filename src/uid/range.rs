@@ -35,7 +35,7 @@ impl UidRange {
         let (Some(from), Some(to)) = (digits(first), digits(last)) else {
             return Err(format!(
                 "{word:?} is neither a number nor a range of numbers; write 61200 or 61184-65519, \
-                 without blanks"
+                 with blanks between several"
             ));
         };
         Self::new(from, to).ok_or_else(|| {

@@ -123,6 +123,10 @@ pub struct Kernel {
     pub pidfs: bool,
     /// `/proc/self/mountinfo`.
     pub mounts: Text,
+    /// `/proc/self/uid_map`.
+    pub uid_map: Text,
+    /// `/proc/self/gid_map`.
+    pub gid_map: Text,
 }
 
 /// Everything that is looked at.
@@ -159,6 +163,13 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     let config = configuration(&facts.config, &mut found);
     if let Some(config) = config {
         accounts::check(facts, &config.ranges, &mut found);
+        let kernel = &facts.kernel;
+        for (path, map) in [
+            ("/proc/self/uid_map", &kernel.uid_map),
+            ("/proc/self/gid_map", &kernel.gid_map),
+        ] {
+            host::user_namespace(path, map, &config.ranges, &mut found);
+        }
     }
     host::name_service(&facts.nsswitch, facts.module.as_deref(), &mut found);
     host::leases(

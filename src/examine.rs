@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -117,9 +118,10 @@ fn kernel() -> Kernel {
         mount_namespaces: number("/proc/sys/user/max_mnt_namespaces"),
         message_queues: Path::new("/proc/sys/fs/mqueue").exists(),
         pidfs: ourselves.is_some_and(|pidfd| {
-            use std::os::fd::AsFd;
             identify(pidfd.as_fd()).is_ok_and(|identity| identity.pidfd_inode.is_some())
         }),
         mounts: text("/proc/self/mountinfo"),
+        uid_map: text("/proc/self/uid_map"),
+        gid_map: text("/proc/self/gid_map"),
     }
 }

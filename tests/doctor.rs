@@ -462,3 +462,17 @@ fn files_full_of_nonsense_are_survived() {
         "{said}"
     );
 }
+
+#[test]
+fn numbers_that_a_container_lacks_are_told() {
+    let arena = host();
+    configure(&arena, "[Manager]\nUIDRange=70000-70010\n");
+    let said = arena
+        .run(["unshare", "--user", "--map-root-user", "dynuser", "doctor"])
+        .fails_with_output(1);
+    for map in ["uid_map", "gid_map"] {
+        let words = format!("error    /proc/self/{map}: 70000-70010 do not exist");
+        assert!(said.contains(&words), "{said}");
+    }
+    assert_eq!(trouble(&arena), Vec::<serde_json::Value>::new());
+}

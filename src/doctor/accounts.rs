@@ -115,7 +115,11 @@ pub(super) fn check(facts: &Facts, ranges: &UidRanges, found: &mut Vec<Finding>)
 }
 
 /// The text of a file; what cannot be read is told.
-fn readable<'t>(path: &str, text: &'t Text, found: &mut Vec<Finding>) -> Option<&'t str> {
+pub(super) fn readable<'t>(
+    path: &str,
+    text: &'t Text,
+    found: &mut Vec<Finding>,
+) -> Option<&'t str> {
     match text {
         Ok(text) => text.as_deref(),
         Err(why) => {
@@ -275,7 +279,7 @@ fn delegated(path: &str, text: &Text, ranges: &UidRanges, found: &mut Vec<Findin
 }
 
 /// Ranges for a sentence.
-fn list(pieces: &[UidRange]) -> String {
+pub(super) fn list(pieces: &[UidRange]) -> String {
     let shown: Vec<UidRange> = pieces.iter().copied().take(LISTED).collect();
     let dots = if shown.len() < pieces.len() {
         " …"

@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Finding, Kernel, LeaseFact, Severity, Text};
+use super::accounts::{list, readable};
+use super::{Finding, Kernel, LeaseFact, Severity, Text, exclude};
 use crate::layout::LEASES;
-use crate::uid::UidRanges;
+use crate::uid::{UidRange, UidRanges};
 
 /// Modules that ask another program or another host, and take from 65 µs to seconds for it.
 const SLOW: [&str; 5] = ["systemd", "sss", "ldap", "winbind", "nis"];
@@ -245,6 +246,43 @@ pub(super) fn kernel(kernel: &Kernel, found: &mut Vec<Finding>) {
         let text = format!("Linux {} has what is needed", kernel.release);
         found.push(Finding::new(Severity::Ok, "kernel", text));
     }
+}
+
+/// Looks whether the numbers exist in our user namespace: lines of `inside outside count`
+/// (user_namespaces(7)). A container mostly has 65536.
+pub(super) fn user_namespace(path: &str, map: &Text, ranges: &UidRanges, found: &mut Vec<Finding>) {
+    let Some(map) = readable(path, map, found) else {
+        return;
+    };
+    let mapped: Vec<UidRange> = map
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
+            let (first, count): (u32, u32) = (numbers.next()??, numbers.nth(1)??);
+            UidRange::new(first, first.saturating_add(count.checked_sub(1)?))
+        })
+        .collect();
+    let missing = without(ranges, &mapped);
+    if !missing.is_empty() {
+        let text = format!(
+            "{} do not exist in this user namespace, so no service can have them",
+            list(&missing)
+        );
+        found.push(Finding::new(Severity::Error, path, text).help(exclude(&missing)));
+    }
+}
+
+/// What of the ranges is in none of `others`.
+fn without(ranges: &UidRanges, others: &[UidRange]) -> Vec<UidRange> {
+    let mut left = ranges.usable();
+    for other in others {
+        left = left
+            .into_iter()
+            .flat_map(|range| range.without(*other))
+            .flatten()
+            .collect();
+    }
+    left
 }
 
 /// The first two numbers of a release.

@@ -27,6 +27,8 @@ fn healthy() -> Facts {
             message_queues: true,
             pidfs: true,
             mounts: Ok(Some("1 2 0:3 / /proc rw - proc proc rw\n".into())),
+            uid_map: Ok(Some("         0          0 4294967295\n".into())),
+            gid_map: Ok(Some("0 0 4294967295".into())),
         },
     }
 }
@@ -326,6 +328,24 @@ fn a_kernel_that_refuses_is_told_before_a_start_is() {
 }
 
 #[test]
+fn numbers_that_a_user_namespace_lacks_are_told() {
+    let facts = with(|facts| facts.kernel.uid_map = text("0 100000 61200\n65519 7 1"));
+    one(
+        &facts,
+        &[
+            "error /proc/self/uid_map",
+            "61200-65518 do not exist",
+            "UIDExclude=61200-65518 ",
+        ],
+    );
+    let container = "0 100000 1000\n1000 1000 1\n1001 200000 64535\n";
+    let facts = with(|facts| facts.kernel.gid_map = text(container));
+    assert_eq!(trouble(&facts), Vec::<String>::new());
+    let facts = with(|facts| facts.kernel.gid_map = text("0 0 x\n0\n\n0 0 0\n"));
+    one(&facts, &["error /proc/self/gid_map", "61184-65519 do not"]);
+}
+
+#[test]
 fn files_that_cannot_be_read_are_told() {
     let broken = || Err(String::from("Input/output error"));
     let facts = with(|facts| {
@@ -337,8 +357,9 @@ fn files_that_cannot_be_read_are_told() {
         facts.nsswitch = broken();
         facts.leases = Err("Input/output error".into());
         facts.kernel.mounts = broken();
+        facts.kernel.uid_map = broken();
     });
-    assert_eq!(trouble(&facts).len(), 8);
+    assert_eq!(trouble(&facts).len(), 9);
 }
 
 proptest! {
@@ -347,7 +368,7 @@ proptest! {
     #[test]
     fn any_content_has_findings_and_no_panic(
         files in prop::collection::vec("([a-z]{0,3}|[0-9]{0,11}|[:\\[\\]=#! \t\n\"-]|UID_MAX |SUB_UID_MIN |\
-            passwd: |group: |dynuser|notfound=return|61200|/proc| - |hidepid=2|\\PC){0,30}", 8),
+            passwd: |group: |dynuser|notfound=return|61200|/proc| - |hidepid=2|\\PC){0,30}", 9),
     ) {
         let text = |at: usize| Ok(files.get(at).cloned());
         let facts = with(|facts| {
@@ -358,6 +379,7 @@ proptest! {
             facts.subgid = text(4);
             facts.nsswitch = text(5);
             facts.kernel.mounts = text(6);
+            facts.kernel.uid_map = text(8);
             facts.kernel.release = files.get(7).cloned().unwrap_or_default();
         });
         prop_assert!(findings(&facts).len() >= 4);

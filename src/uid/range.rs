@@ -102,7 +102,7 @@ impl UidRange {
     }
 
     /// What is left of it before and after `hole`.
-    pub(super) fn without(self, hole: Self) -> [Option<Self>; 2] {
+    pub fn without(self, hole: Self) -> [Option<Self>; 2] {
         let before = hole
             .first
             .checked_sub(1)

@@ -56,7 +56,7 @@ static struct look_up look_ups[] = {
     {"module, called directly: name|hit", DIRECT, NULL, "bench50", 0, 1, {0}},
     {"module, called directly: number|miss", DIRECT, NULL, NULL, 65000, 0, {0}},
     {"module, called directly: name|miss", DIRECT, NULL, "missing", 0, 0, {0}},
-    {"module, called directly: number out of the range|miss", DIRECT, NULL, NULL, 1000, 0, {0}},
+    {"module, called directly: a number that is never handed out|miss", DIRECT, NULL, NULL, 65534, 0, {0}},
     {"glibc, `dynuser`: number|hit", GLIBC, "dynuser", NULL, 61250, 1, {0}},
     {"glibc, `dynuser`: name|hit", GLIBC, "dynuser", "bench50", 0, 1, {0}},
     {"glibc, `dynuser`: number|miss", GLIBC, "dynuser", NULL, 65000, 0, {0}},

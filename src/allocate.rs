@@ -1,6 +1,8 @@
 //! Choosing a number for a name: each candidate is checked the same way. A check that fails fails
 //! the request: nobody can tell then whether the number is free, nor any other.
 
+use std::time::Duration;
+
 use crate::failure::{Failure, OrFail, Stage};
 use crate::names::UserName;
 use crate::sys::ipc::Ipc;
@@ -9,6 +11,15 @@ use crate::sys::names::{Answer, Question, User, ask};
 use crate::sys::process::holding;
 use crate::uid::Uid;
 
+/// What candidates are checked with.
+#[derive(Debug)]
+pub struct Checks<'a> {
+    /// The IPC objects of the host.
+    pub ipc: &'a Ipc,
+    /// How long the name service may take for an answer.
+    pub deadline: Duration,
+}
+
 /// A number for a name.
 #[derive(Debug)]
 pub enum Choice {
@@ -16,6 +27,8 @@ pub enum Choice {
     Static(Uid, User),
     /// A number that nobody has.
     Free(Uid),
+    /// There is none: who has those that were tried, in words.
+    Nothing(Vec<(Uid, String)>),
 }
 
 /// Chooses a number for `name`: that of the user whom the host has anyway, or the first of
@@ -23,11 +36,11 @@ pub enum Choice {
 ///
 /// # Errors
 /// Of [`Stage::User`]: when a check failed, so that nobody can tell; when the name belongs to root
-/// or nobody, or to a group but no user; when every candidate is taken.
+/// or nobody, or to a group but no user.
 pub fn choose(
     name: &UserName,
     mut candidates: impl Iterator<Item = Uid>,
-    ipc: &Ipc,
+    checks: &Checks<'_>,
 ) -> Result<Choice, Failure> {
     let first = candidates.next();
     let asked = ask(Question {
@@ -36,42 +49,35 @@ pub fn choose(
     })
     .or_fail(Stage::User, format!("user {name}"))?;
     // NSS may have to ask another program or another host: meanwhile the rest is looked at.
-    let in_use = first.map(|uid| in_use(uid, ipc));
+    let in_use = first.map(|uid| in_use(uid, checks.ipc));
     let answer = asked
-        .answer()
+        .answer(checks.deadline)
         .or_fail(Stage::User, format!("user {name}"))?;
     if let Some((uid, user)) = static_user(name, &answer)? {
         return Ok(Choice::Static(uid, user));
     }
-    let mut last = None;
+    let mut taken = Vec::new();
     if let (Some(uid), Some(in_use)) = (first, in_use) {
         match answer
             .number_taken_by
             .map_or(in_use, |owner| Ok(Some(owner)))?
         {
             None => return Ok(Choice::Free(uid)),
-            Some(holder) => last = Some(taken(uid, &holder)),
+            Some(holder) => taken.push(note(uid, holder)),
         }
     }
     for uid in candidates {
-        match taken_by(uid, ipc)? {
+        match taken_by(uid, checks)? {
             None => return Ok(Choice::Free(uid)),
-            Some(holder) => last = Some(taken(uid, &holder)),
+            Some(holder) => taken.push(note(uid, holder)),
         }
     }
-    Err(Failure::new(
-        Stage::User,
-        format!("user {name}"),
-        match last {
-            Some(last) => format!("no number is free; the last one tried: {last}"),
-            None => "no number is free: every one is leased".into(),
-        },
-    ))
+    Ok(Choice::Nothing(taken))
 }
 
-fn taken(uid: Uid, holder: &str) -> String {
+fn note(uid: Uid, holder: String) -> (Uid, String) {
     tracing::info!(%uid, by = holder, "not free");
-    format!("{uid} is taken by {holder}")
+    (uid, holder)
 }
 
 /// The user of that name that the host has anyway, if there is one.
@@ -94,14 +100,14 @@ fn static_user(name: &UserName, answer: &Answer) -> Result<Option<(Uid, User)>, 
 }
 
 /// What keeps a number from being handed out, in words; `None` if nothing does.
-fn taken_by(uid: Uid, ipc: &Ipc) -> Result<Option<String>, Failure> {
+fn taken_by(uid: Uid, checks: &Checks<'_>) -> Result<Option<String>, Failure> {
     let question = Question {
         name: None,
         number: Some(uid.get()),
     };
-    let answer = ask(question).and_then(|asked| asked.answer());
+    let answer = ask(question).and_then(|asked| asked.answer(checks.deadline));
     match answer.or_fail(Stage::User, subject(uid))?.number_taken_by {
-        None => in_use(uid, ipc),
+        None => in_use(uid, checks.ipc),
         owner => Ok(owner),
     }
 }

@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client;
 use crate::daemon;
+use crate::doctor::{Severity, findings, worst};
+use crate::examine;
 use crate::failure::{Failure, Stage};
 use crate::launcher::{self, Launch, Mode};
 use crate::lease::{self, Found};
@@ -45,6 +47,12 @@ enum Verb {
     Show {
         /// Its name or number
         user: String,
+    },
+    /// Look for what is wrong with this host and its configuration
+    Doctor {
+        /// As an array of objects
+        #[arg(long)]
+        json: bool,
     },
     /// Be the daemon that hands out users
     Daemon(Daemon),
@@ -189,6 +197,7 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
             };
             report::print(&text).map(|()| 0)
         }
+        Verb::Doctor { json } => doctor(json),
         Verb::Show { user } => show(&user).map(|()| 0),
         Verb::Daemon(options) => daemon::run(&daemon::Options {
             on_demand: options.on_demand,
@@ -227,6 +236,18 @@ fn release(user: &str) -> Result<(), Failure> {
     meant
         .iter()
         .try_for_each(|found| client::release(found.uid))
+}
+
+/// 0 if nothing has to be done, 1 otherwise.
+fn doctor(json: bool) -> Result<u8, Failure> {
+    let found = findings(&examine::look(None));
+    let text = if json {
+        report::findings_json(&found)
+    } else {
+        report::findings(&found)
+    };
+    report::print(&text)?;
+    Ok(u8::from(worst(&found) >= Severity::Warning))
 }
 
 fn show(user: &str) -> Result<(), Failure> {

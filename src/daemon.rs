@@ -251,6 +251,7 @@ async fn accept(
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).or_fail(Stage::Daemon, "SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).or_fail(Stage::Daemon, "SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).or_fail(Stage::Daemon, "SIGHUP")?;
     let connections = Arc::new(AtomicUsize::new(0));
     let pause = idle.map_or(Duration::from_secs(3600), |idle| {
         idle.div_f32(4.0)
@@ -282,6 +283,10 @@ async fn accept(
                 busy = Instant::now();
             }
             ended = &mut ends => return ended.or_fail(Stage::Daemon, "watching holders")?,
+            _ = hangup.recv() => match manager.reload() {
+                Ok(()) => tracing::info!("configuration read again"),
+                Err(failure) => tracing::error!(%failure, "the old configuration stays"),
+            },
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             () = tokio::time::sleep(pause) => {

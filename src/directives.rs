@@ -8,6 +8,7 @@
 use core::time::Duration;
 
 use crate::exec_directory::{ExecDirectory, Kind};
+use crate::time_span::{self, TimeSpan};
 use crate::words;
 
 /// What the properties of a request add up to.
@@ -45,7 +46,7 @@ pub struct Directive {
 }
 
 /// Every directive there is.
-pub const TABLE: [Directive; 18] = [
+pub const TABLE: [Directive; 19] = [
     directive("DynamicUser", |_, value| {
         implied(value, &["yes"]).map_err(|_| {
             "dynuser runs everything as a dynamic user; leave it out, or run the command without dynuser"
@@ -66,6 +67,7 @@ pub const TABLE: [Directive; 18] = [
     directive("LogsDirectoryMode", |s, v| mode(s, Kind::Logs, v)),
     directive("WorkingDirectory", working_directory),
     directive("Environment", environment),
+    directive("TimeoutStopSec", stop_timeout),
     // What DynamicUser=yes implies cannot be weakened: other values are refused, not ignored.
     directive("NoNewPrivileges", |_, value| implied(value, &["yes"])),
     directive("RestrictSUIDSGID", |_, value| implied(value, &["yes"])),
@@ -176,6 +178,18 @@ fn working_directory(settings: &mut Settings, value: &str) -> Result<(), String>
         path: path.into(),
         may_be_missing,
     });
+    Ok(())
+}
+
+fn stop_timeout(settings: &mut Settings, value: &str) -> Result<(), String> {
+    settings.stop_timeout = match time_span::parse(value)? {
+        TimeSpan::Limited(limit) => Some(limit),
+        TimeSpan::Infinite => {
+            return Err(
+                "is not possible: a number whose processes may stay would never be free".into(),
+            );
+        }
+    };
     Ok(())
 }
 

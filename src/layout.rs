@@ -43,11 +43,32 @@ pub const BY_UID: &str = "uid:";
 /// What stands before the name in the name of a link from a name to a UID.
 pub const BY_NAME: &str = "name:";
 
+/// The name of the link in [`USERS`] that says which numbers are handed out, for those who list all
+/// users: `61184-65519,70000-70010`, ascending. Without it, [`FIRST_UID`] to [`LAST_UID`].
+pub const RANGES: &str = "ranges";
+
+/// Length of the longest target of [`RANGES`], in bytes.
+pub const LONGEST_RANGES: usize = 200;
+
 /// First UID (and GID) that is handed out by default, as in systemd (0xEF00).
 pub const FIRST_UID: u32 = 61184;
 
 /// Last UID (and GID) that is handed out by default, as in systemd (0xFFEF).
 pub const LAST_UID: u32 = 65519;
+
+/// The largest number that can be handed out. Above it, programs that take a UID for a signed
+/// number see a negative one (systemd's UIDS-GIDS document).
+pub const LARGEST_UID: u32 = 0x7FFF_FFFF;
+
+/// Tells whether `number` may ever be handed out: not root's, nobody's, or one of those that mean
+/// "no user" to some system call, and at most [`LARGEST_UID`] (systemd's UIDS-GIDS document).
+pub const fn may_be_handed_out(number: u32) -> bool {
+    number <= LARGEST_UID && !matches!(number, 0 | 65534 | 65535)
+}
+
+/// The most numbers that the ranges may have: whoever lists all users looks at each, which takes
+/// a second then.
+pub const MOST_NUMBERS: u32 = 1 << 20;
 
 /// Length of the longest user name, in bytes: what fits into utmp's `ut_user` with its NUL.
 pub const LONGEST_NAME: usize = 31;

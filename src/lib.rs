@@ -13,7 +13,9 @@ pub mod uid;
 
 // Layer 1: what to do, decided from words and facts. Pure.
 pub mod candidates;
+pub mod config;
 pub mod directives;
+pub mod doctor;
 pub mod exec_directory;
 pub mod life;
 pub mod observed;
@@ -21,6 +23,8 @@ pub mod plan;
 pub mod request;
 pub mod seccomp;
 pub mod spec;
+pub mod time_span;
+pub mod unit_file;
 pub mod words;
 
 // Layer 2: the only door to the kernel.
@@ -29,6 +33,8 @@ pub mod sys;
 // Layer 3: looking, doing, taking back.
 pub mod allocate;
 pub mod apply;
+pub mod config_files;
+pub mod examine;
 pub mod holder;
 pub mod lease;
 pub mod observe;

@@ -7,22 +7,24 @@ mod index;
 mod table;
 
 use std::os::fd::OwnedFd;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::apply::{Views, Workshop, build_namespace};
+use crate::config::Config;
+use crate::config_files;
 use crate::directives::WorkingDirectory;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::HeldBy;
 use crate::lease;
 use crate::observe;
 use crate::plan::{self, Identity, Plan, Step};
+use crate::published;
 use crate::request::Request;
 use crate::spec::Spec;
 use crate::sys::identity::{boot_id, our_namespace};
 use crate::sys::ipc::Ipc;
 use crate::sys::random::hex_id;
-use crate::uid::{Uid, UidRange};
-use std::time::Duration;
+use crate::uid::Uid;
 
 pub use adopt::Adopted;
 use table::{Standing, Table};
@@ -62,7 +64,7 @@ pub struct Manager {
     directories: Mutex<()>,
     workshop: Workshop,
     ipc: Ipc,
-    range: UidRange,
+    config: Mutex<Arc<Config>>,
     boot_id: String,
     pid_namespace: u64,
 }
@@ -88,8 +90,8 @@ impl Manager {
             changed: Condvar::new(),
             directories: Mutex::default(),
             workshop: Workshop::default(),
+            config: Mutex::new(Arc::new(config_files::load()?)),
             ipc: Ipc::open().or_fail(Stage::Daemon, "message queues")?,
-            range: UidRange::DEFAULT,
             boot_id: boot_id().or_fail(Stage::Daemon, "the boot ID")?,
             pid_namespace: our_namespace("pid")
                 .or_fail(Stage::Daemon, "the PID namespace")?
@@ -188,9 +190,30 @@ impl Manager {
         })
     }
 
-    /// How long processes may go on after SIGTERM, for services that do not say it.
-    fn grace(&self) -> Duration {
-        Duration::from_secs(5)
+    /// The configuration that is in force.
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the configuration again. Leases that live are not touched by it.
+    ///
+    /// # Errors
+    /// Of [`Stage::Daemon`]: then the old one stays in force.
+    pub fn reload(&self) -> Result<(), Failure> {
+        let config = Arc::new(config_files::load()?);
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+        self.publish_ranges()
+    }
+
+    /// Tells programs that go through all users which numbers these may have.
+    fn publish_ranges(&self) -> Result<(), Failure> {
+        let config = self.config();
+        let table = self.table();
+        let others = table
+            .leases()
+            .filter(|lease| lease.dynamic)
+            .map(|lease| lease.uid);
+        published::publish_ranges(&config.ranges, others)
     }
 
     /// How many leases there are, those in quarantine not counted: as long as it is not 0, the

@@ -7,9 +7,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::layout::{BY_NAME, BY_UID, USERS};
+use crate::layout::{BY_NAME, BY_UID, RANGES, USERS};
 use crate::lease::Lease;
 use crate::sys::gone;
+use crate::uid::{UidRange, UidRanges};
 
 /// Makes the name of a lease known to everybody on the host.
 ///
@@ -53,6 +54,45 @@ pub fn withdraw(name: &str, uid: u32) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Tells which numbers users may have, for programs that go through all of them: those of `ranges`,
+/// and `others`, of leases that are older than the configuration. Where that is no news (the module
+/// knows the default), nothing is told.
+///
+/// # Errors
+/// Of [`Stage::Daemon`].
+pub fn publish_ranges(
+    ranges: &UidRanges,
+    others: impl Iterator<Item = u32>,
+) -> Result<(), Failure> {
+    let others: Vec<UidRange> = others
+        .filter(|number| !ranges.contains(*number))
+        .filter_map(|number| UidRange::new(number, number))
+        .collect();
+    let all: Vec<UidRange> = ranges.usable().into_iter().chain(others).collect();
+    // Too many of them: then they are found by name and number all the same.
+    let told = UidRanges::new(&all, &[]).unwrap_or_else(|_| ranges.clone());
+    let link = Path::new(USERS).join(RANGES);
+    let subject = || link.display().to_string();
+    if told == UidRanges::default() {
+        return gone(fs::remove_file(&link)).or_fail(Stage::Daemon, subject());
+    }
+    // Replaced in one step: a reader finds the old one or the new one.
+    let hidden = Path::new(USERS).join(".ranges");
+    gone(fs::remove_file(&hidden))
+        .and_then(|()| symlink(told.link_target(), &hidden))
+        .and_then(|()| fs::rename(&hidden, &link))
+        .or_fail(Stage::Daemon, subject())
+}
+
+/// Removes what [`publish_ranges`] told.
+///
+/// # Errors
+/// Of [`Stage::Daemon`].
+pub fn withdraw_ranges() -> Result<(), Failure> {
+    let link = Path::new(USERS).join(RANGES);
+    gone(fs::remove_file(&link)).or_fail(Stage::Daemon, link.display().to_string())
+}
+
 /// Removes every name that does not mean one of `leases`.
 ///
 /// # Errors
@@ -63,6 +103,9 @@ pub fn withdraw_all_but<'a>(leases: impl Iterator<Item = &'a Lease>) -> Result<(
         .collect();
     for entry in fs::read_dir(USERS).or_fail(Stage::Daemon, USERS)? {
         let path = entry.or_fail(Stage::Daemon, USERS)?.path();
+        if path.file_name().is_some_and(|name| name == RANGES) {
+            continue;
+        }
         let right = known.get(&path).is_some_and(|target| {
             fs::read_link(&path).is_ok_and(|found| found == Path::new(target))
         });

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
+use crate::doctor::Finding;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::{Found, Lease};
 use crate::life::State;
@@ -154,6 +155,40 @@ pub fn details(lease: &Lease) -> String {
         .iter()
         .map(|(name, value)| format!("{name:>11}: {value}\n"))
         .collect()
+}
+
+/// What was found, a line for each and one for what helps.
+pub fn findings(found: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in found {
+        let line = format!("{}: {}", finding.subject, finding.text);
+        text.push_str(&format!("{:<8} {}\n", finding.severity, harmless(&line)));
+        if let Some(help) = &finding.help {
+            text.push_str(&format!("         > {}\n", harmless(help)));
+        }
+    }
+    text
+}
+
+/// What was found, as JSON.
+pub fn findings_json(found: &[Finding]) -> String {
+    let objects = found.iter().map(|finding| {
+        json!({
+            "severity": finding.severity.word(),
+            "subject": finding.subject,
+            "text": finding.text,
+            "help": finding.help,
+        })
+    });
+    let mut text = serde_json::Value::Array(objects.collect()).to_string();
+    text.push('\n');
+    text
+}
+
+/// Names of processes and users come from anybody, and must not command the terminal.
+fn harmless(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
 }
 
 fn directories(lease: &Lease) -> Vec<String> {

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::{HOLDS, LEASES, LOCK, LOG, RUN, USERS, VIEWS};
+use crate::published;
 use crate::sys::fs::{open_trusted, status};
 
 /// Those in [`RUN`].
@@ -53,6 +54,9 @@ pub fn prepare_folder(path: &str) -> Result<(), Failure> {
 /// installation goes. It must still hold the lock: the file goes last but for the folder it is in,
 /// so that nobody can be a daemon already while folders disappear.
 pub fn remove_run() {
+    if let Err(failure) = published::withdraw_ranges() {
+        tracing::debug!(%failure, "stays");
+    }
     let folders = FOLDERS.map(fs::remove_dir);
     let empty = folders.iter().all(Result::is_ok);
     for (path, removed) in FOLDERS.iter().zip(folders) {

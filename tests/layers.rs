@@ -18,7 +18,9 @@ const LAYERS: [(u8, &[&str]); 6] = [
         1,
         &[
             "candidates",
+            "config",
             "directives",
+            "doctor",
             "exec_directory",
             "life",
             "observed",
@@ -26,6 +28,8 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "request",
             "seccomp",
             "spec",
+            "time_span",
+            "unit_file",
             "words",
         ],
     ),
@@ -37,6 +41,8 @@ const LAYERS: [(u8, &[&str]); 6] = [
         &[
             "allocate",
             "apply",
+            "config_files",
+            "examine",
             "holder",
             "lease",
             "observe",

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
+use dynuser::config::{Config, KEYS};
 use dynuser::directives::TABLE;
 
 fn help(verb: &str) -> String {
@@ -39,7 +40,7 @@ fn long_options(text: &str, marker: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_option_is_in_the_manual_and_every_one_there_exists() {
-    let mut known: BTreeSet<String> = ["run", "list", "show", "daemon"]
+    let mut known: BTreeSet<String> = ["run", "list", "show", "doctor", "daemon"]
         .iter()
         .flat_map(|verb| long_options(&help(verb), "--"))
         .collect();
@@ -68,5 +69,26 @@ fn every_property_is_in_the_manual() {
             "{}",
             directive.name
         );
+    }
+}
+
+#[test]
+fn every_key_of_the_configuration_is_in_the_manual_with_its_default() {
+    let page = page();
+    let told: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It Cm ")?.strip_suffix(" Ns ="))
+        .collect();
+    let known: BTreeSet<&str> = KEYS.iter().map(|key| key.name).collect();
+    assert_eq!(told, known);
+    let default = Config::default();
+    let ranges = format!(".Ql {} ,\nwhich is the default", default.ranges);
+    let stop = format!("\n{} seconds by default", default.stop_timeout.as_secs());
+    let names = format!(
+        "\n{} seconds by default",
+        default.name_service_timeout.as_secs()
+    );
+    for words in [ranges, stop, names] {
+        assert!(page.contains(&words), "{words}");
     }
 }

@@ -198,6 +198,60 @@ fn users_are_enumerated_in_order() -> Outcome {
     Ok(())
 }
 
+#[test]
+fn users_of_configured_ranges_are_found_and_enumerated() -> Outcome {
+    let ours = [
+        ("low", 7),
+        ("web", 61200),
+        ("far", 70010),
+        ("top", 2_147_483_647),
+    ];
+    let links = ours.map(|(name, id)| {
+        let by_name = (format!("name:{name}"), id.to_string());
+        [(format!("uid:{id}"), name.to_owned()), by_name]
+    });
+    let mut links = links.concat();
+    links.push(("uid:70011".into(), "beyond".into()));
+    let ranges = "7,61184-65519,70000-70010,2147483647";
+    links.push(("ranges".into(), ranges.into()));
+    let links = links.iter();
+    let links: Vec<_> = links
+        .map(|(link, to)| (link.as_str(), to.as_bytes()))
+        .collect();
+    let host = Host::with(&links)?;
+    let lines = ours.map(|(name, id)| format!("{name}:x:{id}:\n"));
+    for ((name, id), line) in ours.iter().zip(&lines) {
+        for key in [*name, &id.to_string()] {
+            assert_eq!(host.getent("group", key)?.as_ref(), Some(line), "{key}");
+        }
+    }
+    let all = host.prints("getent group", &[])?;
+    assert_eq!(all, "root:x:0:\n".to_owned() + &lines.concat());
+    let id = host.prints("id far", &[])?;
+    assert_eq!(id, "uid=70010(far) gid=70010(far) groups=70010(far)\n");
+    Ok(())
+}
+
+#[test]
+fn ranges_that_make_no_sense_are_the_default_ones() -> Outcome {
+    let long = "9".repeat(4000);
+    for senseless in ["70000", "", "70000-70010,5", "all", "1-2147483647", &long] {
+        let mut links: Vec<(&str, &[u8])> = vec![("uid:61200", b"web"), ("uid:70000", b"far")];
+        // No link has an empty target: that one is not there.
+        if !senseless.is_empty() {
+            links.push(("ranges", senseless.as_bytes()));
+        }
+        let all = Host::with(&links)?.prints("getent group", &[])?;
+        let wanted = if senseless == "70000" {
+            "far:x:70000:\n"
+        } else {
+            GROUP
+        };
+        assert_eq!(all, "root:x:0:\n".to_owned() + wanted, "{senseless}");
+    }
+    Ok(())
+}
+
 /// Checks that links with these targets (`|` between them), and too long ones, lead to nobody.
 fn nobody_behind(prefix: &str, letter: &str, bad: &[u8], byte: u8) -> Outcome {
     let long = [byte; 4000];
@@ -219,8 +273,9 @@ fn nobody_behind(prefix: &str, letter: &str, bad: &[u8], byte: u8) -> Outcome {
 
 #[test]
 fn a_target_that_is_no_number_is_no_user() -> Outcome {
-    let bad = b"0|1000|61183|65520|061200|+61200|-61200| 61200|61200 |61200\n|6120|612000|0xef10|\
-        126736|4295028496|web|../61200|612\xff0|612";
+    let bad =
+        b"0|65534|65535|2147483648|4294967295|061200|+61200|-61200| 61200|61200 |61200\n|0xef10|\
+        61200-61201|4295028496|web|../61200|612\xff0";
     nobody_behind("name:", "u", bad, b'6')
 }
 
@@ -277,7 +332,7 @@ fn what_cannot_be_ours_never_touches_the_table() -> Outcome {
     let host = Host::with_web()?;
     let long = "a".repeat(32);
     let keys = "|.|..|../users/name:web|a/b|a.b|a b|-x|web$|w\u{e4}b|web\n|web:x|\
-        1|61183|65520|65534|126736|4294967294";
+        65534|65535|2147483648|4294967294";
     for database in ["passwd", "group"] {
         for key in keys.split('|').chain([long.as_str()]) {
             let accesses = host.accesses(&["getent", database, "--", key])?;

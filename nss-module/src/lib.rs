@@ -2,7 +2,7 @@
 //!
 //! It is loaded into programs that know nothing of it, root's too. So it is small, uses libc alone,
 //! allocates nothing, cannot panic, keeps no state but two cursors, and believes nothing it reads.
-//! `records` and `users` hold the thinking; here is the edge to glibc.
+//! `records`, `ranges` and `users` hold the thinking; here is the edge to glibc.
 
 #![cfg_attr(not(test), no_std)]
 
@@ -14,6 +14,7 @@ use libc::{gid_t, group, passwd, size_t, uid_t};
 mod errno;
 #[path = "../../src/layout.rs"]
 pub mod layout;
+mod ranges;
 mod records;
 mod users;
 

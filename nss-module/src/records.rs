@@ -6,23 +6,24 @@ use core::ffi::c_char;
 use core::mem;
 
 use crate::layout::{
-    BY_NAME, BY_UID, FIRST_UID, GECOS, HOME, LAST_UID, LONGEST_NAME, SHELL, USERS,
-    is_strict_user_name,
+    BY_NAME, BY_UID, GECOS, HOME, LARGEST_UID, LONGEST_NAME, RANGES, SHELL, USERS,
+    is_strict_user_name, may_be_handed_out,
 };
+use crate::ranges::number;
 
 /// Password field: it says that the shadow file has the password, and there is none there.
 const PASSWORD: &str = "x";
 
-/// Digits of every UID in the range.
-const UID_DIGITS: usize = 5;
+/// Digits of the longest UID.
+const UID_DIGITS: usize = 10;
 
-// `Uid::parse` needs no rule against leading zeros because of this.
-const _: () = assert!(10_000 <= FIRST_UID && FIRST_UID <= LAST_UID && LAST_UID <= 99_999);
+const _: () = assert!(LARGEST_UID >= 1_000_000_000);
 
 /// Bytes of the longest path of a link, with its NUL.
 const PATH_ROOM: usize = USERS.len() + 1 + BY_NAME.len() + LONGEST_NAME + 1;
 
 const _: () = assert!(BY_UID.len() + UID_DIGITS <= BY_NAME.len() + LONGEST_NAME);
+const _: () = assert!(RANGES.len() <= BY_NAME.len() + LONGEST_NAME);
 
 /// Bytes for the target of a link. `readlink` cuts without a word, and the beginning of a long name
 /// may be another user's: one byte more than the longest name, so that what was cut is none.
@@ -53,38 +54,35 @@ impl<'a> Name<'a> {
     }
 }
 
-/// A UID in the range that dynuser hands out.
+/// A UID that dynuser may hand out. Which ones it does hand out is configured; the table knows, and
+/// asking it costs no more than asking for the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Uid(u32);
 
 impl Uid {
     /// Takes a number from a caller.
     pub(crate) fn new(number: u32) -> Option<Self> {
-        (FIRST_UID..=LAST_UID)
-            .contains(&number)
-            .then_some(Self(number))
+        may_be_handed_out(number).then_some(Self(number))
     }
 
     /// Takes a number from the target of a link: digits alone, no sign, no blank, no leading zero.
     pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
-        let digits: &[u8; UID_DIGITS] = bytes.try_into().ok()?;
-        let mut number: u32 = 0;
-        for digit in digits {
-            let value = char::from(*digit).to_digit(10)?;
-            number = number.checked_mul(10)?.checked_add(value)?;
-        }
-        Self::new(number)
+        Self::new(number(bytes)?)
     }
 
     /// Writes the number in decimal.
-    fn digits(self) -> [u8; UID_DIGITS] {
-        let mut digits = [b'0'; UID_DIGITS];
+    fn digits(self, room: &mut [u8; UID_DIGITS]) -> &[u8] {
         let mut rest = self.0;
-        for digit in digits.iter_mut().rev() {
-            *digit = digit.wrapping_add((rest % 10) as u8);
+        let mut unused = UID_DIGITS;
+        for digit in room.iter_mut().rev() {
+            *digit = b'0'.wrapping_add((rest % 10) as u8);
+            unused = unused.saturating_sub(1);
             rest /= 10;
+            if rest == 0 {
+                break;
+            }
         }
-        digits
+        room.get(unused..).unwrap_or_default()
     }
 }
 
@@ -100,7 +98,13 @@ impl Path {
 
     /// The link from a UID to its name.
     pub(crate) fn of_uid(uid: Uid) -> Option<Self> {
-        Self::build(&[b"/", BY_UID.as_bytes(), &uid.digits()])
+        let mut digits = [0; UID_DIGITS];
+        Self::build(&[b"/", BY_UID.as_bytes(), uid.digits(&mut digits)])
+    }
+
+    /// The link that says which numbers are handed out.
+    pub(crate) fn of_ranges() -> Option<Self> {
+        Self::build(&[b"/", RANGES.as_bytes()])
     }
 
     /// The link from a name to its UID.
@@ -191,6 +195,8 @@ fn copy(to: &mut [u8], from: &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::arithmetic_side_effects)]
+
     use super::*;
 
     const WEB: Name<'_> = Name(b"web");
@@ -203,13 +209,13 @@ mod tests {
 
     #[test]
     fn a_target_is_a_number_only_in_one_spelling() {
-        assert_eq!(Uid::parse(b"61184"), Some(Uid(61184)));
-        assert_eq!(Uid::parse(b"65519"), Some(Uid(65519)));
+        for good in [1, 9, 10, 1000, 61184, 65519, 99_999, 100_000, LARGEST_UID] {
+            let bytes = good.to_string();
+            assert_eq!(Uid::parse(bytes.as_bytes()), Some(Uid(good)), "{good}");
+        }
         for bad in [
             "",
             "0",
-            "61183",
-            "65520",
             "061200",
             "0061200",
             "+61200",
@@ -217,8 +223,13 @@ mod tests {
             " 61200",
             "61200 ",
             "61200\n",
-            "6120",
-            "612000",
+            "65534",
+            "65535",
+            "2147483648",
+            "4294967294",
+            "4294967295",
+            "4294967296",
+            "4295028496",
             "0xef10",
             "6120a",
             "99999999999999999999",
@@ -229,16 +240,19 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_in_the_range_or_nobody_s() {
+    fn a_number_may_be_handed_out_or_is_nobody_s() {
         for (number, ours) in [
             (0, false),
-            (1000, false),
-            (61183, false),
+            (1, true),
+            (1000, true),
             (61184, true),
-            (65519, true),
-            (65520, false),
+            (65533, true),
             (65534, false),
-            (65536 + 61200, false),
+            (65535, false),
+            (65536, true),
+            (LARGEST_UID, true),
+            (LARGEST_UID + 1, false),
+            (u32::MAX - 1, false),
             (u32::MAX, false),
         ] {
             assert_eq!(Uid::new(number), ours.then_some(Uid(number)), "{number}");
@@ -246,13 +260,15 @@ mod tests {
     }
 
     #[test]
-    fn every_number_of_the_range_is_read_as_it_is_written() {
-        for number in FIRST_UID..=LAST_UID {
-            assert_eq!(
-                Uid(number).digits().as_slice(),
-                number.to_string().as_bytes()
-            );
-            assert_eq!(Uid::parse(&Uid(number).digits()), Some(Uid(number)));
+    fn every_number_is_read_as_it_is_written() {
+        let powers = (0..31).map(|bit| 1_u32 << bit);
+        let tens = (0..10).map(|digits| 10_u32.pow(digits));
+        let numbers = powers.chain(tens).flat_map(|n| [n - 1, n, n + 1]);
+        for number in numbers.chain(61184..=65519).chain([LARGEST_UID]) {
+            let mut room = [b'?'; UID_DIGITS];
+            let digits = Uid(number).digits(&mut room);
+            assert_eq!(digits, number.to_string().as_bytes());
+            assert_eq!(Uid::parse(digits), Uid::new(number));
         }
     }
 
@@ -289,6 +305,12 @@ mod tests {
         assert!(path.is_some_and(|bytes| bytes.starts_with(b"/run/dynuser/users\0")));
         let path = Path::of_uid(UID).map(|path| path.0);
         assert!(path.is_some_and(|bytes| bytes.starts_with(b"/run/dynuser/users/uid:61200\0")));
+        let path = Path::of_uid(Uid(LARGEST_UID)).map(|path| path.0);
+        assert!(
+            path.is_some_and(|bytes| bytes.starts_with(b"/run/dynuser/users/uid:2147483647\0"))
+        );
+        let path = Path::of_ranges().map(|path| path.0);
+        assert!(path.is_some_and(|bytes| bytes.starts_with(b"/run/dynuser/users/ranges\0")));
         let path = Path::of_name(WEB).map(|path| path.0);
         assert!(path.is_some_and(|bytes| bytes.starts_with(b"/run/dynuser/users/name:web\0")));
         let longest = Path::of_name(Name(&[b'a'; LONGEST_NAME]));

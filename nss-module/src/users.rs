@@ -5,8 +5,12 @@ use core::ffi::c_int;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::errno;
-use crate::layout::{FIRST_UID, LAST_UID};
+use crate::layout::LONGEST_RANGES;
+use crate::ranges::{Ranges, at_or_after};
 use crate::records::{Name, Path, TARGET_ROOM, Uid};
+
+/// Bytes for the target of the link to the ranges: one more than the longest, as for a name.
+const RANGES_ROOM: usize = LONGEST_RANGES + 1;
 
 /// Why a look-up has no record to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,30 +44,46 @@ pub(crate) fn by_number<T>(number: u32, buffer: &mut [u8], lay: Layout<T>) -> Re
 }
 
 /// A walk through all users, by number: a process has one for users and one for groups, and its
-/// threads share it.
+/// threads share it. It holds the smallest number that was not looked at yet.
 pub(crate) struct Walk(AtomicU32);
+
+/// The walk has not begun: no user has this number.
+const BEGIN: u32 = 0;
+
+/// The walk is over: no user has this number either.
+const END: u32 = u32::MAX;
 
 impl Walk {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU32::new(FIRST_UID))
+        Self(AtomicU32::new(BEGIN))
     }
 
     /// Begins again.
     pub(crate) fn rewind(&self) {
-        self.0.store(FIRST_UID, Ordering::Relaxed);
+        self.0.store(BEGIN, Ordering::Relaxed);
     }
 
     /// The next record; `NotFound` at the end, and ever after.
     pub(crate) fn next<T>(&self, buffer: &mut [u8], lay: Layout<T>) -> Result<T, Miss> {
-        if self.0.load(Ordering::Relaxed) == FIRST_UID && !table_exists()? {
+        match self.0.load(Ordering::Relaxed) {
+            END => return Err(Miss::NotFound),
             // Spares a host without dynamic users thousands of look-ups.
-            self.advance(FIRST_UID, LAST_UID.saturating_add(1));
-        }
-        loop {
-            let number = self.0.load(Ordering::Relaxed);
-            if number > LAST_UID {
+            BEGIN if !table_exists()? => {
+                self.advance(BEGIN, END);
                 return Err(Miss::NotFound);
             }
+            _ => {}
+        }
+        // Read at every call: to keep them would take more memory than an atomic has, and the place
+        // in the walk means the same under any ranges.
+        let mut room = [0; RANGES_ROOM];
+        let ranges = Ranges::parse(ranges(&mut room)?);
+        loop {
+            let place = self.0.load(Ordering::Relaxed);
+            let Some(number) = at_or_after(ranges, place) else {
+                self.advance(place, END);
+                return Err(Miss::NotFound);
+            };
             let found = match by_number(number, buffer, lay) {
                 Ok(record) => Some(record),
                 Err(Miss::NotFound) => None,
@@ -71,7 +91,7 @@ impl Walk {
                 Err(other) => return Err(other),
             };
             // Only now, and only if no other thread was faster: it has this record then.
-            if self.advance(number, number.saturating_add(1))
+            if self.advance(place, number.saturating_add(1))
                 && let Some(record) = found
             {
                 return Ok(record);
@@ -83,6 +103,15 @@ impl Walk {
         self.0
             .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
+    }
+}
+
+/// What the daemon says about the numbers that it hands out; nothing if it says nothing.
+fn ranges(room: &mut [u8; RANGES_ROOM]) -> Result<&[u8], Miss> {
+    let path = Path::of_ranges().ok_or(Miss::NotFound)?;
+    match target(&path, room) {
+        Err(Miss::NotFound) => Ok(&[]),
+        read => read,
     }
 }
 
@@ -98,7 +127,7 @@ fn table_exists() -> Result<bool, Miss> {
 }
 
 /// What a link says. It is not believed: `Name` and `Uid` are made of it by parsing alone.
-fn target<'t>(path: &Path, room: &'t mut [u8; TARGET_ROOM]) -> Result<&'t [u8], Miss> {
+fn target<'t>(path: &Path, room: &'t mut [u8]) -> Result<&'t [u8], Miss> {
     match read(path, room) {
         Ok(length) => room.get(..length).ok_or(Miss::NotFound),
         // No link, or something else in its place.
@@ -108,8 +137,8 @@ fn target<'t>(path: &Path, room: &'t mut [u8; TARGET_ROOM]) -> Result<&'t [u8], 
 }
 
 /// Reads a link: how many bytes of `room` it filled, or the error.
-fn read(path: &Path, room: &mut [u8; TARGET_ROOM]) -> Result<usize, c_int> {
+fn read(path: &Path, room: &mut [u8]) -> Result<usize, c_int> {
     // SAFETY: `path` is NUL-terminated, and all of `room` may be written.
-    let length = unsafe { libc::readlink(path.as_ptr(), room.as_mut_ptr().cast(), TARGET_ROOM) };
+    let length = unsafe { libc::readlink(path.as_ptr(), room.as_mut_ptr().cast(), room.len()) };
     usize::try_from(length).map_err(|_| errno::get())
 }

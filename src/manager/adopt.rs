@@ -55,6 +55,8 @@ impl Manager {
             log_failure(published::publish(&lease.name, lease.uid));
         }
         sweep_holds(table.leases())?;
+        drop(table);
+        log_failure(self.publish_ranges());
         Ok(holders)
     }
 

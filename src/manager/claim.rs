@@ -5,24 +5,28 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::table::{Directories, Standing, Table};
 use super::{Claim, Manager, log_failure};
-use crate::allocate::{Choice, choose};
+use crate::allocate::{Checks, Choice, choose};
 use crate::candidates::candidates;
-use crate::failure::Failure;
+use crate::config::{FILE, FOLDER};
+use crate::failure::{Failure, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::lease::{self, Lease};
 use crate::life::State;
 use crate::observe;
 use crate::published;
 use crate::spec::Spec;
-use crate::uid::Uid;
+use crate::uid::{Uid, UidRanges};
 
 /// How long a request that waits for the end of another lease goes without looking itself.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// How many numbers that others have are named when nothing is free.
+const SHOWN: usize = 5;
+
 impl Manager {
     /// A lease for the service: the one that its name has already, or a new one.
     pub(super) fn claim(&self, spec: &Spec, by: &HeldBy) -> Result<Claim, Failure> {
-        let holder = Holder::new(spec, by.clone(), self.grace());
+        let holder = Holder::new(spec, by.clone(), self.config().stop_timeout);
         loop {
             if let Some(claim) = self.join_or_begin(spec, &holder)? {
                 return Ok(claim);
@@ -68,8 +72,22 @@ impl Manager {
         admit: impl Fn(Uid) -> bool,
     ) -> Result<Claim, Failure> {
         let owners = observe::owners(spec)?;
-        let candidates = candidates(spec.user(), &owners, self.range).filter(|uid| admit(*uid));
-        Ok(match choose(spec.user(), candidates, &self.ipc)? {
+        let config = self.config();
+        let candidates = candidates(spec.user(), &owners, None, &config.ranges, |_| false);
+        let checks = Checks {
+            ipc: &self.ipc,
+            deadline: config.name_service_timeout,
+        };
+        let chosen = choose(spec.user(), candidates.filter(|uid| admit(*uid)), &checks)?;
+        Ok(match chosen {
+            Choice::Nothing(taken) => {
+                let why = self.why_nothing_is_free(&config.ranges, &taken);
+                return Err(Failure::new(
+                    Stage::User,
+                    format!("user {}", spec.user()),
+                    why,
+                ));
+            }
             Choice::Static(uid, user) => Claim {
                 uid,
                 gid: user.gid,
@@ -85,6 +103,33 @@ impl Manager {
                 home: None,
             },
         })
+    }
+
+    /// What holds the range, when nothing of it is free.
+    fn why_nothing_is_free(&self, ranges: &UidRanges, taken: &[(Uid, String)]) -> String {
+        let tally = self.table().tally(|number| ranges.contains(number));
+        let mut parts = vec![format!("{} are leased", tally.leased)];
+        if tally.quarantined > 0 {
+            parts.push(format!(
+                "{} in quarantine (dynuser list says why)",
+                tally.quarantined
+            ));
+        }
+        if tally.reserved > 0 {
+            parts.push(format!("{} being looked at for others", tally.reserved));
+        }
+        if !taken.is_empty() {
+            let first = taken.iter().take(SHOWN);
+            let first: Vec<String> = first.map(|(uid, by)| format!("{uid} by {by}")).collect();
+            let dots = if taken.len() > SHOWN { ", …" } else { "" };
+            let (count, first) = (taken.len(), first.join(", "));
+            parts.push(format!("{count} taken by others: {first}{dots}"));
+        }
+        format!(
+            "none of the {} numbers of {ranges} is free: {}; more can be given in {FOLDER}/{FILE} (UIDRange=)",
+            ranges.count(),
+            parts.join(", "),
+        )
     }
 
     /// Makes the number that was chosen a lease: on disk, in the table, and by name. `None` if

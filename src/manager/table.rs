@@ -39,6 +39,8 @@ pub(super) struct Tally {
     pub(super) leased: usize,
     /// Something could not be taken back.
     pub(super) quarantined: usize,
+    /// They are being looked at.
+    pub(super) reserved: usize,
 }
 
 /// All leases, and what is being looked at by a request that has none yet.
@@ -305,19 +307,24 @@ impl Table {
 
     /// How many leases are not in quarantine, and requests for one.
     pub(super) fn live(&self) -> usize {
-        self.tally().leased.saturating_add(self.pending.len())
+        let leased = self.tally(|_| true).leased;
+        leased.saturating_add(self.pending.len())
     }
 
-    /// How many there are.
-    pub(super) fn tally(&self) -> Tally {
-        let quarantined = self.leases.values();
-        let quarantined = quarantined
-            .filter(|lease| lease.state == State::Quarantined)
-            .count();
-        Tally {
-            leased: self.leases.len().saturating_sub(quarantined),
-            quarantined,
+    /// How many numbers are not free, of those that `counts` says yes to.
+    pub(super) fn tally(&self, counts: impl Fn(u32) -> bool) -> Tally {
+        let mut tally = Tally {
+            reserved: self.reserved.keys().filter(|uid| counts(**uid)).count(),
+            ..Tally::default()
+        };
+        for lease in self.leases.values().filter(|lease| counts(lease.uid)) {
+            let count = match lease.state {
+                State::Running | State::Ending => &mut tally.leased,
+                State::Quarantined => &mut tally.quarantined,
+            };
+            *count = count.saturating_add(1);
         }
+        tally
     }
 
     /// All leases.

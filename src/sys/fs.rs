@@ -135,6 +135,51 @@ pub fn open_beneath(dir: impl AsFd, path: &str) -> SysResult<OwnedFd> {
     rustix::fs::openat2(dir, path, flags, Mode::empty(), BENEATH).during("openat2", path)
 }
 
+/// Opens the file `name` below `dir` for reading: no link is followed, nothing outside is reached,
+/// and a FIFO is not waited for.
+///
+/// # Errors
+/// Those of openat2(2); `ELOOP` where a link is on the way.
+pub fn open_file_beneath(dir: impl AsFd, name: &str) -> SysResult<OwnedFd> {
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat2(dir, name, flags, Mode::empty(), BENEATH).during("openat2", name)
+}
+
+/// Reads a file to its end; `None` if it has more than `limit` bytes.
+///
+/// # Errors
+/// Those of read(2).
+pub fn read_at_most(fd: impl AsFd, limit: usize) -> SysResult<Option<Vec<u8>>> {
+    let mut read = Vec::new();
+    let mut piece = [0; 8192];
+    loop {
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(fd.as_fd(), &mut piece))
+            .during("read", "")?;
+        read.extend(piece.iter().take(length));
+        if length == 0 || read.len() > limit {
+            return Ok((length == 0).then_some(read));
+        }
+    }
+}
+
+/// The names in the directory `fd`, open for reading, without `.` and `..`.
+///
+/// # Errors
+/// Those of getdents64(2); `EILSEQ` for a name that is not UTF-8.
+pub fn file_names(fd: impl AsFd) -> SysResult<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(fd).during("getdents64", "")? {
+        let entry = entry.during("getdents64", "")?;
+        let name = entry.file_name().to_str();
+        let name = name.map_err(|_| Errno::ILSEQ).during("getdents64", "")?;
+        if !matches!(name, "." | "..") {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
 /// Opens whatever is at `path` below `dir` as `O_PATH`, a link as the link itself.
 ///
 /// # Errors
@@ -239,6 +284,29 @@ mod tests {
                 Err(Errno::PERM)
             );
         }
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit_and_a_fifo_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let top = open_trusted(dir.path().to_str().expect("UTF-8")).expect("open");
+        std::fs::write(dir.path().join("file"), vec![b'x'; 20_000]).expect("write");
+        symlink("file", dir.path().join("link")).expect("symlink");
+        let read = |limit| {
+            let file = open_file_beneath(&top, "file").expect("open");
+            read_at_most(file, limit)
+                .expect("read")
+                .map(|text| text.len())
+        };
+        assert_eq!((read(20_000), read(19_999)), (Some(20_000), None));
+        let link = open_file_beneath(&top, "link").map_err(|error| error.errno);
+        assert_eq!(link.err(), Some(Errno::LOOP));
+        rustix::fs::mknodat(&top, "fifo", FileType::Fifo, Mode::RWXU, 0).expect("mknodat");
+        let fifo = open_file_beneath(&top, "fifo").expect("no waiting");
+        assert_eq!(status(&fifo).expect("status").kind, FileType::Fifo);
+        let mut names = file_names(open_beneath(&top, "").expect("open")).expect("names");
+        names.sort_unstable();
+        assert_eq!(names, ["fifo", "file", "link"]);
     }
 
     #[test]

@@ -14,9 +14,6 @@ use rustix::io::Errno;
 
 use super::{During, SysError, SysResult};
 
-/// How long an answer may take.
-const DEADLINE: Duration = Duration::from_secs(20);
-
 /// Largest record that is read, in bytes: a group may have very many members.
 const LARGEST_RECORD: usize = 16 * 1024 * 1024;
 
@@ -78,12 +75,12 @@ pub fn ask(question: Question) -> SysResult<Asked> {
 }
 
 impl Asked {
-    /// Waits for the answer.
+    /// Waits for the answer, for as long as `deadline`.
     ///
     /// # Errors
     /// Those of getpwnam_r(3) and its kin; `ETIMEDOUT` for no answer in time.
-    pub fn answer(self) -> SysResult<Answer> {
-        self.answered.recv_timeout(DEADLINE).unwrap_or_else(|_| {
+    pub fn answer(self, deadline: Duration) -> SysResult<Answer> {
+        self.answered.recv_timeout(deadline).unwrap_or_else(|_| {
             let Question { name, number } = self.question;
             let subject = [name, number.map(|number| number.to_string())];
             Err(SysError {
@@ -256,7 +253,7 @@ mod tests {
     fn answer(name: Option<&str>, number: Option<u32>) -> Answer {
         let name = name.map(String::from);
         let asked = ask(Question { name, number }).expect("a question");
-        asked.answer().expect("an answer")
+        asked.answer(Duration::from_secs(20)).expect("an answer")
     }
 
     #[test]

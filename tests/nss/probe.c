@@ -254,7 +254,7 @@ static void part_flap(void) {
     DEMAND(hits > 100 && misses > 0, "%ld hits, %ld misses", hits, misses);
 }
 
-static atomic_int seen[65536];
+static atomic_int seen[131072];
 
 /* Walks with a buffer that is first too short. */
 static void *walk(void *unused) {
@@ -270,12 +270,16 @@ static void *walk(void *unused) {
     }
 }
 
+/* Every other group is in a second range. */
+static int number(int i) { return i % 2 ? 70000 + i : 61184 + i * 8; }
+
 /* Eight threads share one walk: each of 500 groups is seen by exactly one of them. */
 static void part_walk(void) {
     pthread_t threads[8];
+    put("61184-65519,70000-70499", TABLE "ranges");
     for (int i = 0; i < 500; i++) {
         char link[64], name[16];
-        snprintf(link, sizeof link, TABLE "uid:%d", 61184 + i * 8);
+        snprintf(link, sizeof link, TABLE "uid:%d", number(i));
         snprintf(name, sizeof name, "user%d", i);
         put(name, link);
     }
@@ -284,8 +288,8 @@ static void part_walk(void) {
         for (int i = 0; i < 8; i++) DEMAND(!pthread_create(&threads[i], 0, walk, 0), "no thread");
         for (int i = 0; i < 8; i++) pthread_join(threads[i], 0);
         for (int i = 0; i < 500; i++)
-            DEMAND(seen[61184 + i * 8] == round, "%d was seen %d times in %d rounds", 61184 + i * 8,
-                   seen[61184 + i * 8], round);
+            DEMAND(seen[number(i)] == round, "%d was seen %d times in %d rounds", number(i),
+                   seen[number(i)], round);
     }
 }
 

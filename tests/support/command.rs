@@ -167,6 +167,13 @@ impl Output {
         self.stderr
     }
 
+    /// Its standard output; it must have ended with `code`.
+    #[track_caller]
+    pub(crate) fn fails_with_output(self, code: i32) -> String {
+        assert_eq!(self.status.code(), Some(code), "{self}");
+        self.stdout
+    }
+
     /// The signal that it died of.
     pub(crate) fn signal(&self) -> Option<i32> {
         self.status.signal()

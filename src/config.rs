@@ -1,0 +1,334 @@
+//! The configuration: what `/etc/dynuser/dynuser.conf` and the files in `dynuser.conf.d` say.
+//!
+//! Nothing in them is ever ignored: a range that is not in force because its key has a typing
+//! error would hand out numbers of somebody else.
+
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+
+use crate::time_span::{self, TimeSpan};
+use crate::uid::{UidRange, UidRanges};
+use crate::unit_file::{self, Entry, Fault};
+
+/// The folder of the configuration.
+pub const FOLDER: &str = "/etc/dynuser";
+
+/// The file in it that is read first.
+pub const FILE: &str = "dynuser.conf";
+
+/// The folder in it whose files are read then, sorted by name.
+pub const DROP_INS: &str = "dynuser.conf.d";
+
+/// The section that everything stands in, as in systemd-system.conf(5).
+const SECTION: &str = "Manager";
+
+/// The longest time that may be set: a number that is not free after this never will be, and an
+/// administrator wants to know.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// What the configuration adds up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Which numbers are handed out.
+    pub ranges: UidRanges,
+    /// How long processes have between SIGTERM and SIGKILL when their lease ends. At least 1 ms,
+    /// at most a day.
+    pub stop_timeout: Duration,
+    /// How long the name service may take for an answer. At least 1 ms, at most a day.
+    pub name_service_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ranges: UidRanges::default(),
+            stop_timeout: Duration::from_secs(5),
+            name_service_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What the files say, before it is put together.
+#[derive(Default)]
+struct Draft {
+    config: Config,
+    ranges: Vec<UidRange>,
+    excluded: Vec<UidRange>,
+    /// The last entry that said something about numbers: where the blame goes for the sum of all.
+    numbers: Option<Entry>,
+}
+
+/// One key.
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    apply: fn(&mut Draft, &str) -> Result<(), String>,
+}
+
+/// Every key there is. An empty value takes back what was said before.
+pub const KEYS: [Key; 4] = [
+    Key {
+        name: "UIDRange",
+        apply: |draft, value| list(&mut draft.ranges, value, UidRange::refuse_reserved),
+    },
+    Key {
+        name: "UIDExclude",
+        apply: |draft, value| list(&mut draft.excluded, value, |_| Ok(())),
+    },
+    Key {
+        name: "DefaultTimeoutStopSec",
+        apply: |draft, value| {
+            let default = Config::default().stop_timeout;
+            draft.config.stop_timeout = time(value, default)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "NameServiceTimeoutSec",
+        apply: |draft, value| {
+            let default = Config::default().name_service_timeout;
+            draft.config.name_service_timeout = time(value, default)?;
+            Ok(())
+        },
+    },
+];
+
+/// Reads files, given as name and text, in this order: a later one wins, lists add up.
+///
+/// # Errors
+/// Everything that is wrong in them; at least one thing.
+pub fn parse(files: &[(String, String)]) -> Result<Config, Vec<Fault>> {
+    let mut draft = Draft::default();
+    let mut faults = Vec::new();
+    for (file, text) in files {
+        match unit_file::parse(file, text) {
+            Ok(entries) => {
+                for entry in entries {
+                    faults.extend(draft.take(entry).err());
+                }
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() {
+        draft.finish().map_err(|fault| vec![fault])
+    } else {
+        Err(faults)
+    }
+}
+
+impl Draft {
+    fn take(&mut self, entry: Entry) -> Result<(), Fault> {
+        if entry.section != SECTION {
+            return Err(entry.fault(format!(
+                "there is no section [{}] here; everything stands in [{SECTION}]",
+                entry.section
+            )));
+        }
+        let Some(key) = KEYS.iter().find(|key| key.name == entry.key) else {
+            let known: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+            return Err(entry.fault(format!(
+                "{}= is not known, and nothing is ever ignored; there are {}",
+                entry.key,
+                known.join(", ")
+            )));
+        };
+        (key.apply)(self, &entry.value)
+            .map_err(|why| entry.fault(format!("{}=: {why}", entry.key)))?;
+        if entry.key.starts_with("UID") {
+            self.numbers = Some(entry);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Config, Fault> {
+        let Some(entry) = self.numbers else {
+            return Ok(self.config);
+        };
+        if self.ranges.is_empty() {
+            self.ranges.push(UidRange::DEFAULT);
+        }
+        self.config.ranges = UidRanges::new(&self.ranges, &self.excluded)
+            .map_err(|why| entry.fault(format!("{}=: {why}", entry.key)))?;
+        Ok(self.config)
+    }
+}
+
+/// Adds the ranges of a value to a list; an empty value empties it.
+fn list(
+    list: &mut Vec<UidRange>,
+    value: &str,
+    check: fn(UidRange) -> Result<(), String>,
+) -> Result<(), String> {
+    if value.is_empty() {
+        list.clear();
+    }
+    for word in value.split_ascii_whitespace() {
+        let range = UidRange::parse(word)?;
+        check(range)?;
+        list.push(range);
+    }
+    Ok(())
+}
+
+/// Reads a time; an empty value means the default.
+fn time(value: &str, default: Duration) -> Result<Duration, String> {
+    if value.is_empty() {
+        return Ok(default);
+    }
+    match time_span::parse(value)? {
+        TimeSpan::Limited(span) if span > LONGEST => {
+            Err(format!("{value} is too long; a day is the most"))
+        }
+        TimeSpan::Limited(span) if span < Duration::from_millis(1) => Err(format!(
+            "{value} leaves no time at all (to systemd it would mean for ever); 1ms is the least"
+        )),
+        TimeSpan::Limited(span) => Ok(span),
+        TimeSpan::Infinite => Err(
+            "infinity is refused: a number that is waited for without an end never comes back"
+                .into(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn config(texts: &[&str]) -> Result<Config, Vec<Fault>> {
+        let files: Vec<(String, String)> = texts
+            .iter()
+            .enumerate()
+            .map(|(n, text)| (format!("f{n}"), (*text).into()))
+            .collect();
+        parse(&files)
+    }
+
+    fn ranges(texts: &[&str]) -> String {
+        config(texts).expect("a configuration").ranges.to_string()
+    }
+
+    #[test]
+    fn nothing_means_the_defaults() {
+        for texts in [&[][..], &[""], &["[Manager]\n"], &["# [x]\n", "\n\n"]] {
+            assert_eq!(config(texts), Ok(Config::default()));
+        }
+        let default = Config::default();
+        assert_eq!(default.ranges.to_string(), "61184-65519");
+        assert_eq!(default.stop_timeout.as_secs(), 5);
+        assert_eq!(default.name_service_timeout.as_secs(), 20);
+    }
+
+    #[test]
+    fn ranges_add_up_and_an_empty_value_takes_them_back() {
+        for (texts, wanted) in [
+            (&["[Manager]\nUIDRange=100-200 300"][..], "100-200 300"),
+            (
+                &["[Manager]\nUIDRange=100-200\nUIDRange=201-300"],
+                "100-300",
+            ),
+            (
+                &["[Manager]\nUIDRange=100", "[Manager]\nUIDRange=102"],
+                "100 102",
+            ),
+            (
+                &["[Manager]\nUIDRange=100", "[Manager]\nUIDRange="],
+                "61184-65519",
+            ),
+            (&["[Manager]\nUIDRange=100\nUIDRange=\nUIDRange=7"], "7"),
+            (
+                &["[Manager]\nUIDExclude=61200 61300-61400"],
+                "61184-65519 without 61200 61300-61400",
+            ),
+            (&["[Manager]\nUIDExclude=61200\nUIDExclude="], "61184-65519"),
+            (
+                &["[Manager]\nUIDRange=100-109 \\\n # why\n 200\n"],
+                "100-109 200",
+            ),
+        ] {
+            assert_eq!(ranges(texts), wanted, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_time_spans() {
+        let text = "[Manager]\nDefaultTimeoutStopSec=1min 30s\nNameServiceTimeoutSec=500ms\n";
+        let read = config(&[text]).expect("a configuration");
+        assert_eq!(read.stop_timeout, Duration::from_secs(90));
+        assert_eq!(read.name_service_timeout, Duration::from_millis(500));
+        let later =
+            config(&[text, "[Manager]\nDefaultTimeoutStopSec=\n"]).expect("a configuration");
+        assert_eq!(later.stop_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_file_and_line_and_nothing_is_ignored() {
+        for (text, place, why) in [
+            ("[Manager]\nUIDRnage=1", "f0:2: ", "UIDRnage= is not known"),
+            ("[Manager]\nuidrange=1", "f0:2: ", "not known"),
+            ("[Service]\nUser=a", "f0:2: ", "[Manager]"),
+            ("[X-Mine]\nA=a", "f0:2: ", "[Manager]"),
+            ("UIDRange=1", "f0:1: ", "before any"),
+            (
+                "[Manager]\n\nUIDRange=a-b",
+                "f0:3: ",
+                "neither a number nor a range",
+            ),
+            ("[Manager]\nUIDRange=200-100", "f0:2: ", "100-200"),
+            ("[Manager]\nUIDRange=61184-70000", "f0:2: ", "nobody"),
+            ("[Manager]\nUIDRange=\\\n0-5", "f0:2: ", "root"),
+            ("[Manager]\nUIDRange=100000-3000000", "f0:2: ", "too many"),
+            (
+                "[Manager]\nUIDRange=100\nUIDExclude=50-150",
+                "f0:3: ",
+                "UIDExclude=: everything",
+            ),
+            (
+                "[Manager]\nDefaultTimeoutStopSec=infinity",
+                "f0:2: ",
+                "never comes back",
+            ),
+            ("[Manager]\nDefaultTimeoutStopSec=0", "f0:2: ", "no time"),
+            (
+                "[Manager]\nNameServiceTimeoutSec=5 parsecs",
+                "f0:2: ",
+                "parsecs",
+            ),
+            ("[Manager]\nNameServiceTimeoutSec=2d", "f0:2: ", "a day"),
+        ] {
+            let faults = config(&[text]).expect_err(text);
+            let said = faults.first().map(ToString::to_string).unwrap_or_default();
+            assert!(said.starts_with(place), "{text:?}: {said}");
+            assert!(said.contains(why), "{text:?}: {said}");
+        }
+        let faults = config(&["[Manager]\nA=1\nB=2\n", "[", "[Manager]\nC=3"]);
+        let places: Vec<(String, usize)> = faults
+            .expect_err("four faults")
+            .into_iter()
+            .map(|fault| (fault.file, fault.line))
+            .collect();
+        let place = |file: &str, line| (file.to_owned(), line);
+        assert_eq!(
+            places,
+            [
+                place("f0", 2),
+                place("f0", 3),
+                place("f1", 1),
+                place("f2", 2)
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_is_taken_or_refused(key in 0_usize..4, value in "(\\PC|[0-9 -])*") {
+            let name = KEYS[key].name;
+            if let Err(faults) = config(&[&format!("[Manager]\n{name}={value}")]) {
+                prop_assert_eq!(faults.len(), 1);
+            }
+        }
+    }
+}

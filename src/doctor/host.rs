@@ -1,0 +1,306 @@
+//! What the host lacks: the name service, the kernel; and what is stuck: leases.
+
+#![forbid(unsafe_code)]
+
+use super::accounts::{list, readable};
+use super::{Finding, Kernel, LeaseFact, Severity, Text, exclude};
+use crate::layout::LEASES;
+use crate::uid::{UidRange, UidRanges};
+
+/// Modules that ask another program or another host, and take from 65 µs to seconds for it.
+const SLOW: [&str; 5] = ["systemd", "sss", "ldap", "winbind", "nis"];
+
+/// Ours.
+const MODULE: &str = "dynuser";
+
+/// Looks at nsswitch.conf(5), and whether the module is there.
+pub(super) fn name_service(text: &Text, module: Option<&str>, found: &mut Vec<Finding>) {
+    let path = "/etc/nsswitch.conf";
+    let text = match text {
+        // glibc's default is `files` alone then.
+        Ok(text) => text.as_deref().unwrap_or_default(),
+        Err(why) => {
+            let text = format!("cannot be read: {why}");
+            return found.push(Finding::new(Severity::Warning, path, text));
+        }
+    };
+    let before = found.len();
+    for database in ["passwd", "group"] {
+        found.extend(
+            order(database, &services(text, database))
+                .map(|(severity, text, help)| Finding::new(severity, path, text).help(help)),
+        );
+    }
+    match module {
+        None => found.push(
+            Finding::new(
+                Severity::Warning,
+                "libnss_dynuser.so.2",
+                "is not installed: outside the sandbox, users of services are shown as numbers",
+            )
+            .help("install it where the C library looks for modules, see README.md"),
+        ),
+        Some(file) if found.len() == before => {
+            let text = format!("{file} gives names to the numbers of services");
+            found.push(Finding::new(Severity::Ok, path, text));
+        }
+        Some(_) => {}
+    }
+}
+
+/// The words of the last line for a database, an action in brackets as one word.
+fn services(text: &str, database: &str) -> Vec<String> {
+    let mut lines = text.lines().filter_map(|line| {
+        let line = line.split('#').next().unwrap_or_default();
+        let (name, services) = line.split_once(':')?;
+        (name.trim() == database).then_some(services)
+    });
+    let services = lines.next_back().unwrap_or("files");
+    // `[NOTFOUND = return]` is one word.
+    let mut words: Vec<String> = Vec::new();
+    let mut inside = false;
+    for c in services.chars() {
+        match c {
+            c if c.is_ascii_whitespace() && !inside => words.push(String::new()),
+            c if c.is_ascii_whitespace() => {}
+            c => {
+                if c == '[' {
+                    words.push(String::new());
+                }
+                inside = c == '[' || (inside && c != ']');
+                match words.last_mut() {
+                    Some(word) => word.push(c),
+                    None => words.push(c.into()),
+                }
+                if c == ']' {
+                    words.push(String::new());
+                }
+            }
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// What is wrong with where our module stands.
+fn order(database: &str, words: &[String]) -> Option<(Severity, String, String)> {
+    let Some(at) = words.iter().position(|word| word == MODULE) else {
+        let line: Vec<&str> = words.iter().map(String::as_str).collect();
+        let place = line
+            .iter()
+            .position(|word| *word != "files")
+            .unwrap_or(line.len());
+        let (first, rest) = line.split_at_checked(place).unwrap_or((&line, &[]));
+        return Some((
+            Severity::Warning,
+            format!(
+                "the line {database}: does not name {MODULE}: users of services have no names outside the sandbox"
+            ),
+            format!(
+                "write: {database}: {}",
+                [first, &[MODULE], rest].concat().join(" ")
+            ),
+        ));
+    };
+    let before: Vec<&str> = words.iter().take(at).map(String::as_str).collect();
+    if let Some(end) = before.iter().find(|word| ends_the_search(word)) {
+        return Some((
+            Severity::Warning,
+            format!("the line {database}: ends before {MODULE} is asked: {end}"),
+            format!("put {MODULE} before it"),
+        ));
+    }
+    let slow = before.iter().find(|word| SLOW.contains(word))?;
+    Some((
+        Severity::Note,
+        format!(
+            "the line {database}: names {slow} before {MODULE}, so each look-up of a service's user waits for it"
+        ),
+        format!("put {MODULE} before {slow}"),
+    ))
+}
+
+/// Tells whether an action ends the search for those whom the service before it does not know.
+fn ends_the_search(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    [
+        "notfound=return",
+        "!success=return",
+        "!unavail=return",
+        "!tryagain=return",
+    ]
+    .iter()
+    .any(|action| word.starts_with('[') && word.contains(action))
+}
+
+/// Looks at what is leased, and at what is stuck.
+pub(super) fn leases(
+    leases: &Result<Vec<LeaseFact>, String>,
+    ranges: Option<&UidRanges>,
+    found: &mut Vec<Finding>,
+) {
+    let leases = match leases {
+        Ok(leases) => leases,
+        Err(why) => {
+            let text = format!("cannot be read: {why}");
+            return found.push(Finding::new(Severity::Error, LEASES, text));
+        }
+    };
+    let before = found.len();
+    for LeaseFact { uid, lease } in leases {
+        match lease {
+            Err(why) => found.push(
+                Finding::new(
+                    Severity::Error,
+                    format!("{LEASES}/{uid}"),
+                    format!("is damaged, so the number stays out of use: {why}"),
+                )
+                .help(format!(
+                    "end what still runs as {uid}, then: dynuser release {uid}"
+                )),
+            ),
+            Ok(lease) => {
+                let subject = format!("user {} ({uid})", lease.name);
+                if let Some(why) = &lease.quarantined {
+                    found.push(
+                        Finding::new(
+                            Severity::Warning,
+                            &subject,
+                            format!("is in quarantine: {why}"),
+                        )
+                        .help(format!(
+                            "remove the reason, then: dynuser release {}",
+                            lease.name
+                        )),
+                    );
+                }
+                if lease.dynamic && ranges.is_some_and(|ranges| !ranges.contains(*uid)) {
+                    let text = "is outside the configured ranges: the number is kept until the lease ends, \
+                                and not given again";
+                    found.push(Finding::new(Severity::Note, subject, text));
+                }
+            }
+        }
+    }
+    if found.len() == before {
+        let text = format!("{} leases, none of them stuck", leases.len());
+        found.push(Finding::new(Severity::Ok, "leases", text));
+    }
+}
+
+/// Looks at what starts need of the kernel.
+pub(super) fn kernel(kernel: &Kernel, found: &mut Vec<Finding>) {
+    let before = found.len();
+    let mut add = |severity, subject: &str, text: &str, help: &str| {
+        found.push(Finding::new(severity, subject, text).help(help));
+    };
+    if version(&kernel.release).is_some_and(|version| version < (5, 12)) {
+        let text = format!(
+            "Linux {} is too old: every start is refused",
+            kernel.release
+        );
+        add(Severity::Error, "kernel", &text, "Linux 5.12 or newer");
+    }
+    if kernel.mount_namespaces == Some(0) {
+        add(
+            Severity::Error,
+            "user.max_mnt_namespaces",
+            "is 0: no mount namespace can be made, so every start is refused",
+            "sysctl user.max_mnt_namespaces=10000",
+        );
+    }
+    if kernel.user_namespaces == Some(0) {
+        add(
+            Severity::Warning,
+            "user.max_user_namespaces",
+            "is 0: directories of another owner cannot be shown to a service, so such starts are refused",
+            "sysctl user.max_user_namespaces=10000 (dynuser needs one for each owner and number)",
+        );
+    }
+    if !kernel.message_queues {
+        let text =
+            "has no POSIX message queues, so none are looked for; nothing is wrong with that";
+        found.push(Finding::new(Severity::Note, "kernel", text));
+    }
+    if !kernel.pidfs {
+        let text = "has no pidfs (Linux 6.9): after a restart, the daemon knows processes by number and \
+                    start time";
+        found.push(Finding::new(Severity::Note, "kernel", text));
+    }
+    match &kernel.mounts {
+        Ok(mounts) => {
+            if let Some(option) = mounts.as_deref().and_then(hidepid) {
+                let text = format!(
+                    "is mounted with {option}: users other than root cannot see whether a lease still has its \
+                     process, and a daemon without CAP_SYS_PTRACE would not see who uses a number"
+                );
+                found.push(Finding::new(Severity::Note, "/proc", text));
+            }
+        }
+        Err(why) => {
+            let text = format!("mountinfo cannot be read: {why}");
+            found.push(Finding::new(Severity::Warning, "/proc", text));
+        }
+    }
+    if found.len() == before {
+        let text = format!("Linux {} has what is needed", kernel.release);
+        found.push(Finding::new(Severity::Ok, "kernel", text));
+    }
+}
+
+/// Looks whether the numbers exist in our user namespace: lines of `inside outside count`
+/// (user_namespaces(7)). A container mostly has 65536.
+pub(super) fn user_namespace(path: &str, map: &Text, ranges: &UidRanges, found: &mut Vec<Finding>) {
+    let Some(map) = readable(path, map, found) else {
+        return;
+    };
+    let mapped: Vec<UidRange> = map
+        .lines()
+        .filter_map(|line| {
+            let mut numbers = line.split_ascii_whitespace().map(|word| word.parse().ok());
+            let (first, count): (u32, u32) = (numbers.next()??, numbers.nth(1)??);
+            UidRange::new(first, first.saturating_add(count.checked_sub(1)?))
+        })
+        .collect();
+    let missing = without(ranges, &mapped);
+    if !missing.is_empty() {
+        let text = format!(
+            "{} do not exist in this user namespace, so no service can have them",
+            list(&missing)
+        );
+        found.push(Finding::new(Severity::Error, path, text).help(exclude(&missing)));
+    }
+}
+
+/// What of the ranges is in none of `others`.
+fn without(ranges: &UidRanges, others: &[UidRange]) -> Vec<UidRange> {
+    let mut left = ranges.usable();
+    for other in others {
+        left = left
+            .into_iter()
+            .flat_map(|range| range.without(*other))
+            .flatten()
+            .collect();
+    }
+    left
+}
+
+/// The first two numbers of a release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// The option of proc(5) that hides processes from others, in the line of mountinfo(5) for `/proc`
+/// that counts, which is the last.
+fn hidepid(mounts: &str) -> Option<&str> {
+    let mut proc = mounts
+        .lines()
+        .filter(|line| line.split(' ').nth(4) == Some("/proc"));
+    let (_, of_the_file_system) = proc.next_back()?.split_once(" - ")?;
+    let options = of_the_file_system.split(' ').nth(2)?;
+    let option = options
+        .split(',')
+        .find(|option| option.starts_with("hidepid="))?;
+    (!matches!(option, "hidepid=0" | "hidepid=off")).then_some(option)
+}

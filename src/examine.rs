@@ -1,0 +1,128 @@
+//! Gathers the facts that [`crate::doctor`] judges. Changes nothing, asks no daemon, and needs root
+//! only to read a configuration that is for root alone.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, geteuid, getpid, pidfd_open};
+
+use crate::config;
+use crate::config_files;
+use crate::doctor::{Configured, Facts, Kernel, LeaseFact, LeaseState, Text};
+use crate::failure::Failure;
+use crate::lease;
+use crate::life::State;
+use crate::sys::SysError;
+use crate::sys::identity::identify;
+
+/// The module, as glibc calls it.
+const MODULE: &str = "libnss_dynuser.so.2";
+
+/// Looks at everything. `registry` says how many names the registry remembers, or what is wrong with
+/// it.
+pub fn look(registry: Option<Result<usize, String>>) -> Facts {
+    Facts {
+        config: configuration(),
+        passwd: text("/etc/passwd"),
+        group: text("/etc/group"),
+        login_defs: text("/etc/login.defs"),
+        subuid: text("/etc/subuid"),
+        subgid: text("/etc/subgid"),
+        nsswitch: text("/etc/nsswitch.conf"),
+        module: module(),
+        leases: leases().map_err(|failure| failure.to_string()),
+        registry,
+        kernel: kernel(),
+    }
+}
+
+fn configuration() -> Configured {
+    match config_files::texts() {
+        Ok(texts) => match config::parse(&texts) {
+            Ok(config) => Configured::Valid(config),
+            Err(faults) => Configured::Wrong(faults.iter().map(ToString::to_string).collect()),
+        },
+        Err(failure) if !geteuid().is_root() && is_denied(&failure) => {
+            Configured::NotReadable(failure.to_string())
+        }
+        Err(failure) => Configured::Wrong(vec![failure.to_string()]),
+    }
+}
+
+fn is_denied(failure: &Failure) -> bool {
+    let error = failure.source.downcast_ref::<SysError>();
+    error.is_some_and(|error| error.errno == Errno::ACCESS)
+}
+
+/// A file's text, whatever is in it.
+fn text(path: &str) -> Text {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A number in a file.
+fn number(path: &str) -> Option<u64> {
+    text(path).ok()??.trim().parse().ok()
+}
+
+/// Where the module is: beside the C library that this program has loaded, or in another of the
+/// folders where one looks for libraries.
+fn module() -> Option<String> {
+    let maps = text("/proc/self/maps").ok().flatten().unwrap_or_default();
+    let loaded = maps.lines().filter_map(|line| {
+        let path = Path::new(line.split_ascii_whitespace().nth(5)?);
+        let libc = path.file_name()? == "libc.so.6";
+        libc.then(|| path.parent()?.to_str().map(String::from))?
+    });
+    let architecture = std::env::consts::ARCH;
+    let usual = [
+        format!("/lib/{architecture}-linux-gnu"),
+        format!("/usr/lib/{architecture}-linux-gnu"),
+        "/lib64".into(),
+        "/usr/lib64".into(),
+        "/lib".into(),
+        "/usr/lib".into(),
+    ];
+    loaded
+        .chain(usual)
+        .map(|folder| format!("{folder}/{MODULE}"))
+        .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file()))
+}
+
+fn leases() -> Result<Vec<LeaseFact>, Failure> {
+    let found = lease::load_all()?.into_iter();
+    Ok(found
+        .map(|found| LeaseFact {
+            uid: found.uid,
+            lease: found.lease.map(|lease| LeaseState {
+                quarantined: (lease.state == State::Quarantined)
+                    .then(|| lease.reason.unwrap_or_else(|| "for no known reason".into())),
+                name: lease.name,
+                dynamic: lease.dynamic,
+            }),
+        })
+        .collect())
+}
+
+fn kernel() -> Kernel {
+    let release = text("/proc/sys/kernel/osrelease").ok().flatten();
+    let ourselves = pidfd_open(getpid(), PidfdFlags::empty()).ok();
+    Kernel {
+        release: release.unwrap_or_default().trim().into(),
+        user_namespaces: number("/proc/sys/user/max_user_namespaces"),
+        mount_namespaces: number("/proc/sys/user/max_mnt_namespaces"),
+        message_queues: Path::new("/proc/sys/fs/mqueue").exists(),
+        pidfs: ourselves.is_some_and(|pidfd| {
+            identify(pidfd.as_fd()).is_ok_and(|identity| identity.pidfd_inode.is_some())
+        }),
+        mounts: text("/proc/self/mountinfo"),
+        uid_map: text("/proc/self/uid_map"),
+        gid_map: text("/proc/self/gid_map"),
+    }
+}

@@ -8,7 +8,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use super::owned;
 use super::procfs::Proc;
-use super::{During, SysError, SysResult};
+use super::{During, SysError, SysResult, last_error};
 
 const SHM: &str = "/dev/shm";
 
@@ -168,7 +168,7 @@ fn answer(answer: i32) -> Result<(), Errno> {
     if answer >= 0 {
         return Ok(());
     }
-    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    Err(last_error())
 }
 
 /// A segment lives on as long as somebody has it attached. So that nobody new comes to it, it becomes root's

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::child::{self, Credentials};
 use super::procfs::Proc;
-use super::{During, SysError, SysResult};
+use super::{During, SysError, SysResult, last_error};
 
 /// How long the kernel may take to collect what was invalidated (a tenth of a second when idle).
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -204,7 +204,7 @@ fn keyctl(
     if answer >= 0 {
         return Ok(answer);
     }
-    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
+    Err(last_error())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub mod exec_directory;
 pub mod life;
 pub mod observed;
 pub mod plan;
+pub mod registry_text;
 pub mod request;
 pub mod seccomp;
 pub mod spec;
@@ -40,6 +41,7 @@ pub mod lease;
 pub mod observe;
 pub mod place;
 pub mod published;
+pub mod registry;
 pub mod release;
 pub mod run_folders;
 

@@ -25,6 +25,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "life",
             "observed",
             "plan",
+            "registry_text",
             "request",
             "seccomp",
             "spec",
@@ -50,6 +51,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "published",
             "release",
             "run_folders",
+            "allocate", "apply", "lease", "observe", "place", "registry", "release",
         ],
     ),
     // The live table.

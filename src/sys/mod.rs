@@ -7,6 +7,7 @@
 
 pub mod child;
 pub mod ending;
+pub mod file;
 pub mod fs;
 pub mod hold;
 pub mod identity;

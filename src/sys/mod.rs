@@ -18,6 +18,7 @@ pub mod lock;
 pub mod memory;
 pub mod mount;
 pub mod names;
+pub mod nscd;
 mod owned;
 pub mod process;
 mod process_known;

@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code)]
 
+pub mod accounts;
 pub mod child;
 pub mod ending;
 pub mod file;

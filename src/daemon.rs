@@ -22,6 +22,8 @@ use crate::run_folders::{prepare_folder, prepare_run, remove_run};
 use crate::sys::lock::{Lock, try_lock};
 use crate::sys::{memory, mount, run};
 use crate::watcher::Watcher;
+use crate::sys::service_manager::Inherited;
+use crate::sys::{mount, run};
 
 /// How a daemon is started.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +60,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     memory::share_arenas();
     run::become_clean("dynuserd").or_fail(Stage::Daemon, "starting")?;
+    let inherited = Inherited::take();
+    run::become_clean("dynuserd", &inherited).or_fail(Stage::Daemon, "starting")?;
     if options.on_demand {
         return in_background(options);
     }

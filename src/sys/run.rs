@@ -8,6 +8,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use nix::unistd::{ForkResult, Pid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::service_manager::Inherited;
 use super::{During, SysResult};
 
 /// Forks.
@@ -115,20 +116,25 @@ pub fn wait_for_children() -> SysResult<()> {
 }
 
 /// What a daemon does first: nothing of whoever started it stays with it. Descriptors beyond 0-2
-/// are closed (an inherited pipe would keep its reader waiting for as long as the daemon lives),
-/// signals, limits, the file mode creation mask and the session keyring are reset, the working
-/// directory is `/`. SIGPIPE is ignored: a client that goes away must be an error, not the end.
-/// ps(1) shows it as `name`.
+/// are closed (an inherited pipe would keep its reader waiting for as long as the daemon lives) but
+/// for those of `inherited`; signals, limits, the file mode creation mask and the session keyring
+/// are reset, the working directory is `/`. SIGPIPE is ignored: a client that goes away must be an
+/// error, not the end. ps(1) shows it as `name`.
 ///
 /// # Errors
 /// Those of close_range(2), sigaction(2), keyctl(2) and chdir(2).
-pub fn become_clean(name: &str) -> SysResult<()> {
-    // SAFETY: called first of all, before this process has opened anything of its own: no owner
-    // of a descriptor above 2 exists in it.
-    let answer = unsafe { libc::close_range(3, libc::c_uint::MAX, 0) };
-    if answer != 0 {
-        return Err(super::last_error()).during("close_range", "3-");
+pub fn become_clean(name: &str, inherited: &Inherited) -> SysResult<()> {
+    let mut next: libc::c_uint = 3;
+    let spared = inherited
+        .raw()
+        .filter_map(|fd| libc::c_uint::try_from(fd).ok());
+    for spared in spared {
+        if let Some(before) = spared.checked_sub(1).filter(|before| *before >= next) {
+            close_foreign(next, before)?;
+        }
+        next = spared.saturating_add(1);
     }
+    close_foreign(next, libc::c_uint::MAX)?;
     reset_signals()?;
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: ignoring a signal runs no code of ours.
@@ -139,6 +145,18 @@ pub fn become_clean(name: &str) -> SysResult<()> {
     let c_name = CString::new(name).unwrap_or_default();
     rustix::thread::set_name(&c_name).during("prctl", "PR_SET_NAME")?;
     rustix::process::chdir("/").during("chdir", "/")
+}
+
+/// Closes the descriptors from `first` to `last`. Private: only [`become_clean`] knows that they are
+/// nobody's.
+fn close_foreign(first: libc::c_uint, last: libc::c_uint) -> SysResult<()> {
+    // SAFETY: called first of all, before this process has opened anything of its own: no owner
+    // of a descriptor above 2 exists in it but `Inherited`, whose descriptors are left out.
+    let answer = unsafe { libc::close_range(first, last, 0) };
+    if answer == 0 {
+        return Ok(());
+    }
+    Err(super::last_error()).during("close_range", format!("{first}-{last}"))
 }
 
 /// Descriptors for the daemon: a few for each number that it can hand out.

@@ -38,6 +38,7 @@ pub mod config_files;
 pub mod examine;
 pub mod holder;
 pub mod lease;
+pub mod number_locks;
 pub mod observe;
 pub mod place;
 pub mod published;

@@ -52,6 +52,11 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "release",
             "run_folders",
             "allocate", "apply", "lease", "observe", "place", "registry", "release",
+            "lease",
+            "number_locks",
+            "observe",
+            "place",
+            "release",
         ],
     ),
     // The live table.

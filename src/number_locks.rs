@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::sys::service_manager::{Inherited, ServiceManager};
@@ -24,7 +24,7 @@ const KEPT_AS: &str = "dynuser-";
 /// All locks that this daemon has.
 #[derive(Debug, Default)]
 pub struct NumberLocks {
-    service_manager: Option<ServiceManager>,
+    service_manager: Option<Arc<ServiceManager>>,
     held: Mutex<BTreeMap<u32, UidLock>>,
     inherited: Mutex<BTreeMap<u32, OwnedFd>>,
     /// One at a time: two that look would take each other's lock for systemd's.
@@ -34,7 +34,7 @@ pub struct NumberLocks {
 
 impl NumberLocks {
     /// For a daemon: what it inherited, and who keeps copies for it.
-    pub fn new(inherited: Inherited, service_manager: Option<ServiceManager>) -> Self {
+    pub fn new(inherited: Inherited, service_manager: Option<Arc<ServiceManager>>) -> Self {
         Self {
             service_manager,
             inherited: Mutex::new(inherited.numbered(KEPT_AS)),
@@ -56,7 +56,7 @@ impl NumberLocks {
     /// # Errors
     /// Of [`Stage::User`]: nobody can tell whether systemd has the number.
     pub fn try_take(&self, uid: u32) -> Result<Option<String>, Failure> {
-        let Some(locks) = open()? else {
+        let Some(locks) = self.open()? else {
             return Ok(None);
         };
         if self.held().contains_key(&uid) {
@@ -107,7 +107,7 @@ impl NumberLocks {
             return Ok(None);
         }
         let kept = self.inherited().remove(&uid);
-        let Some(locks) = open()? else {
+        let Some(locks) = self.open()? else {
             return Ok(None);
         };
         let kept = kept.map(|file| locks.take_over(uid, file)).transpose();
@@ -136,7 +136,7 @@ impl NumberLocks {
         still_there: impl FnOnce() -> Result<bool, Failure>,
     ) -> Result<Option<String>, Failure> {
         let _alone = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(locks) = open()? else {
+        let Some(locks) = self.open()? else {
             return Ok(None);
         };
         let mut lock = None;
@@ -169,7 +169,7 @@ impl NumberLocks {
         let Some(lock) = self.held().remove(&uid) else {
             return Ok(());
         };
-        let removed = match open() {
+        let removed = match self.open() {
             Ok(Some(locks)) => locks.give_back(lock).or_fail(Stage::User, subject(uid)),
             Ok(None) => Ok(()),
             Err(failure) => Err(failure),
@@ -183,7 +183,7 @@ impl NumberLocks {
     pub fn give_back_unclaimed(&self) {
         let unclaimed = std::mem::take(&mut *self.inherited());
         for (uid, file) in unclaimed {
-            let done = open().and_then(|locks| {
+            let done = self.open().and_then(|locks| {
                 let Some(locks) = locks else { return Ok(()) };
                 match locks.take_over(uid, file) {
                     Ok(Some(lock)) => locks.give_back(lock),
@@ -197,6 +197,15 @@ impl NumberLocks {
             }
             self.forget_copy(uid);
         }
+    }
+
+    fn open(&self) -> Result<Option<SystemdLocks>, Failure> {
+        let opened = if self.only_look {
+            SystemdLocks::open()
+        } else {
+            SystemdLocks::open_or_make()
+        };
+        opened.or_fail(Stage::User, "systemd's locks")
     }
 
     fn forget_copy(&self, uid: u32) {
@@ -216,10 +225,6 @@ impl NumberLocks {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn open() -> Result<Option<SystemdLocks>, Failure> {
-    SystemdLocks::open().or_fail(Stage::User, "systemd's locks")
 }
 
 fn by(name: Option<String>) -> String {

@@ -49,24 +49,15 @@ pub enum Attempt {
 }
 
 impl SystemdLocks {
-    /// Opens the folder. Where systemd runs but had no dynamic user yet the folder is made, as systemd does
-    /// it: the number that we are about to hand out might be its first. `None` without systemd.
+    /// Opens the folder; `None` where there is none, which is a host without systemd, or one whose systemd
+    /// had no dynamic user yet.
     ///
     /// # Errors
-    /// Those of mkdir(2) and openat2(2); `EPERM` if somebody but root can change what is in the folder: he
-    /// could replace the files under the locks.
+    /// Those of openat2(2); `EPERM` if somebody but root can change what is in the folder: he could
+    /// replace the files under the locks.
     pub fn open() -> SysResult<Option<Self>> {
         let pinned = match open_trusted(FOLDER) {
-            Err(error) if error.errno == Errno::NOENT => {
-                match open_trusted(BOOTED) {
-                    Err(error) if error.errno == Errno::NOENT => return Ok(None),
-                    booted => drop(booted?),
-                }
-                match rustix::fs::mkdir(FOLDER, Mode::from_raw_mode(0o755)) {
-                    Ok(()) | Err(Errno::EXIST) => open_trusted(FOLDER)?,
-                    Err(error) => return Err(error).during("mkdir", FOLDER),
-                }
-            }
+            Err(error) if error.errno == Errno::NOENT => return Ok(None),
             opened => opened?,
         };
         let found = status(&pinned)?;
@@ -83,6 +74,25 @@ impl SystemdLocks {
         Ok(Some(Self {
             folder: open_beneath(pinned, "")?,
         }))
+    }
+
+    /// Opens the folder and makes it, as systemd does, where systemd runs but had no dynamic user yet: the
+    /// number that we are about to hand out might be its first. `None` without systemd.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and those of mkdir(2).
+    pub fn open_or_make() -> SysResult<Option<Self>> {
+        if let Some(there) = Self::open()? {
+            return Ok(Some(there));
+        }
+        match open_trusted(BOOTED) {
+            Err(error) if error.errno == Errno::NOENT => return Ok(None),
+            booted => drop(booted?),
+        }
+        match rustix::fs::mkdir(FOLDER, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => Self::open(),
+            Err(error) => Err(error).during("mkdir", FOLDER),
+        }
     }
 
     /// Takes the lock on `uid` if nobody has it.
@@ -295,6 +305,27 @@ mod tests {
         let again = locks.take_over(61200, kept).expect("an answer");
         drop(again.expect("the same lock"));
         assert!(take(&locks).is_some());
+    }
+
+    #[test]
+    fn however_many_take_it_and_give_it_back_one_has_it_at_a_time() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let (_dir, locks) = folder();
+        let (having, had) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while had.load(Ordering::SeqCst) < 500 {
+                        let Some(lock) = take(&locks) else { continue };
+                        assert_eq!(having.fetch_add(1, Ordering::SeqCst), 0, "two have it");
+                        had.fetch_add(1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        having.fetch_sub(1, Ordering::SeqCst);
+                        locks.give_back(lock).expect("give back");
+                    }
+                });
+            }
+        });
     }
 
     #[test]

@@ -230,6 +230,12 @@ impl Running {
         line.trim_end_matches('\n').to_owned()
     }
 
+    /// Writes a line to its standard input.
+    pub(crate) fn say(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("its input");
+        writeln!(stdin, "{line}").expect("a line that it reads");
+    }
+
     /// Tells whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()

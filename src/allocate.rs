@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::names::UserName;
+use crate::number_locks::NumberLocks;
+use crate::release::refresh_caches;
 use crate::sys::ipc::Ipc;
 use crate::sys::keyring;
 use crate::sys::names::{Answer, Question, User, ask};
@@ -16,6 +18,8 @@ use crate::uid::Uid;
 pub struct Checks<'a> {
     /// The IPC objects of the host.
     pub ipc: &'a Ipc,
+    /// systemd's locks on numbers, where there are any.
+    pub locks: &'a NumberLocks,
     /// How long the name service may take for an answer.
     pub deadline: Duration,
 }
@@ -42,7 +46,35 @@ pub fn choose(
     mut candidates: impl Iterator<Item = Uid>,
     checks: &Checks<'_>,
 ) -> Result<Choice, Failure> {
-    let first = candidates.next();
+    // The lock comes before every look: what systemd does with a number until it lets go is seen
+    // then.
+    let mut taken = Vec::new();
+    let first = loop {
+        match candidates.next() {
+            None => break None,
+            Some(uid) => match checks.locks.try_take(uid.get())? {
+                None => break Some(uid),
+                Some(holder) => taken.push(note(uid, holder)),
+            },
+        }
+    };
+    let chosen = choose_from(name, first, candidates, taken, checks);
+    let kept = |uid| matches!(&chosen, Ok(Choice::Free(free)) if *free == uid);
+    match first {
+        Some(uid) if !kept(uid) => checks.locks.give_back(uid.get())?,
+        _ => {}
+    }
+    chosen
+}
+
+/// Looks at `first`, which is locked, together with the name, then at the others.
+fn choose_from(
+    name: &UserName,
+    first: Option<Uid>,
+    candidates: impl Iterator<Item = Uid>,
+    mut taken: Vec<(Uid, String)>,
+    checks: &Checks<'_>,
+) -> Result<Choice, Failure> {
     let asked = ask(Question {
         name: Some(name.to_string()),
         number: first.map(Uid::get),
@@ -54,9 +86,9 @@ pub fn choose(
         .answer(checks.deadline)
         .or_fail(Stage::User, format!("user {name}"))?;
     if let Some((uid, user)) = static_user(name, &answer)? {
+        refuse_passing(name, uid, &user, checks)?;
         return Ok(Choice::Static(uid, user));
     }
-    let mut taken = Vec::new();
     if let (Some(uid), Some(in_use)) = (first, in_use) {
         match answer
             .number_taken_by
@@ -99,8 +131,63 @@ fn static_user(name: &UserName, answer: &Answer) -> Result<Option<(Uid, User)>, 
     }
 }
 
-/// What keeps a number from being handed out, in words; `None` if nothing does.
+/// systemd's dynamic users look like users of the host, and so do ours that a cache still knows; but
+/// their numbers are handed on when their services end.
+fn refuse_passing(
+    name: &UserName,
+    uid: Uid,
+    user: &User,
+    checks: &Checks<'_>,
+) -> Result<(), Failure> {
+    let subject = || format!("user {name}");
+    let refused = |holder: String| {
+        Err(Failure::new(
+            Stage::User,
+            subject(),
+            format!("is {holder} at the moment, {uid}; choose another name with User="),
+        ))
+    };
+    let look = || {
+        let question = Question {
+            name: Some(name.to_string()),
+            number: None,
+        };
+        let answer = ask(question).and_then(|asked| asked.answer(checks.deadline));
+        Ok(answer.or_fail(Stage::User, subject())?.user)
+    };
+    let still_there = || look().map(|user| user.is_some_and(|user| user.uid == uid.get()));
+    if let Some(holder) = checks.locks.passing_user(uid.get(), still_there)? {
+        return refused(holder);
+    }
+    if !user.is_dynamic {
+        return Ok(());
+    }
+    // The name has no lease, or this would not be asked: so a cache is behind, or it is not ours.
+    refresh_caches();
+    match look()? {
+        Some(user) if user.is_dynamic => refused("somebody else's dynamic user".into()),
+        _ => Err(Failure::new(
+            Stage::User,
+            subject(),
+            "was known to a cache of names although it is gone; try again",
+        )),
+    }
+}
+
+/// What keeps a number from being handed out, in words; `None` if nothing does, and it is locked.
 fn taken_by(uid: Uid, checks: &Checks<'_>) -> Result<Option<String>, Failure> {
+    if let Some(holder) = checks.locks.try_take(uid.get())? {
+        return Ok(Some(holder));
+    }
+    let found = seen_on(uid, checks);
+    if !matches!(found, Ok(None)) {
+        checks.locks.give_back(uid.get())?;
+    }
+    found
+}
+
+/// What is seen of a number that is locked.
+fn seen_on(uid: Uid, checks: &Checks<'_>) -> Result<Option<String>, Failure> {
     let question = Question {
         name: None,
         number: Some(uid.get()),

@@ -15,6 +15,8 @@ use crate::failure::{Failure, Stage};
 use crate::launcher::{self, Launch, Mode};
 use crate::lease::{self, Found};
 use crate::life::State;
+use crate::names::ServiceName;
+use crate::registry::Registry;
 use crate::report;
 use crate::request::Request;
 
@@ -240,7 +242,7 @@ fn release(user: &str) -> Result<(), Failure> {
 
 /// 0 if nothing has to be done, 1 otherwise.
 fn doctor(json: bool) -> Result<u8, Failure> {
-    let found = findings(&examine::look(None));
+    let found = findings(&examine::look(Some(Registry::inspect())));
     let text = if json {
         report::findings_json(&found)
     } else {
@@ -280,7 +282,10 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
     }
     Ok(Launch {
         request: Request {
-            service: run.unit.clone().unwrap_or_else(default_name),
+            service: run
+                .unit
+                .clone()
+                .unwrap_or_else(|| ServiceName::of_process(std::process::id())),
             properties,
         },
         set_environment: run.setenv.clone(),
@@ -303,12 +308,6 @@ fn assignments(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
         Ok((name.into(), value.into()))
     };
     words.iter().map(split).collect()
-}
-
-/// Nobody else has this name at the same time: it holds the number of this process, which holds
-/// the lease.
-fn default_name() -> String {
-    format!("run-{}", std::process::id())
 }
 
 /// As systemd-run(1) has it: with both --pty and --pipe, a terminal only for people.

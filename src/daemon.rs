@@ -17,13 +17,13 @@ use crate::bus;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::{LOCK, LOG, RUN, SOCKET};
 use crate::manager::Manager;
+use crate::number_locks::NumberLocks;
 use crate::report::{Log, start_logging};
 use crate::run_folders::{prepare_folder, prepare_run, remove_run};
 use crate::sys::lock::{Lock, try_lock};
-use crate::sys::{memory, mount, run};
+use crate::sys::service_manager::{Inherited, ServiceManager};
+use crate::sys::{SysResult, memory, mount, run};
 use crate::watcher::Watcher;
-use crate::sys::service_manager::Inherited;
-use crate::sys::{mount, run};
 
 /// How a daemon is started.
 #[derive(Debug, Clone, Default)]
@@ -59,15 +59,31 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         ));
     }
     memory::share_arenas();
-    run::become_clean("dynuserd").or_fail(Stage::Daemon, "starting")?;
     let inherited = Inherited::take();
     run::become_clean("dynuserd", &inherited).or_fail(Stage::Daemon, "starting")?;
     if options.on_demand {
         return in_background(options);
     }
     start_logging(Log::Stderr);
-    match Daemon::start()? {
-        Some(daemon) => daemon.serve(options, || Ok(())),
+    // Only here: a daemon in the background has the environment of whoever happened to start it.
+    let service_manager = ServiceManager::from_environment()
+        .or_fail(Stage::Daemon, "NOTIFY_SOCKET")?
+        .map(Arc::new);
+    let tell = |say: fn(&ServiceManager) -> SysResult<()>| {
+        if let Some(Err(error)) = service_manager.as_deref().map(say) {
+            tracing::warn!(%error, "the service manager does not listen");
+        }
+    };
+    let locks = NumberLocks::new(inherited, service_manager.clone());
+    match Daemon::start(locks)? {
+        Some(daemon) => {
+            let served = daemon.serve(options, || {
+                tell(ServiceManager::ready);
+                Ok(())
+            });
+            tell(ServiceManager::stopping);
+            served
+        }
         None => Err(Failure::new(
             Stage::Daemon,
             LOCK,
@@ -148,7 +164,7 @@ struct Daemon {
 
 impl Daemon {
     /// Takes the lock; `None` if somebody else is the daemon.
-    fn start() -> Result<Option<Self>, Failure> {
+    fn start(locks: NumberLocks) -> Result<Option<Self>, Failure> {
         let lock = loop {
             match try_lock(Path::new(LOCK)) {
                 // The folder is not there yet, or a former daemon has just removed it.
@@ -161,7 +177,7 @@ impl Daemon {
         };
         // Whoever removes folders has the lock: from here on they stay.
         prepare_run()?;
-        let manager = Arc::new(Manager::new()?);
+        let manager = Arc::new(Manager::new(locks)?);
         Ok(Some(Self { lock, manager }))
     }
 
@@ -170,7 +186,7 @@ impl Daemon {
     fn start_or_wait() -> Result<Option<Self>, Failure> {
         let begun = Instant::now();
         loop {
-            if let Some(daemon) = Self::start()? {
+            if let Some(daemon) = Self::start(NumberLocks::default())? {
                 return Ok(Some(daemon));
             }
             if StdStream::connect(SOCKET).is_ok() {

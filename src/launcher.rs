@@ -10,6 +10,7 @@ use crate::client;
 use crate::directives::is_variable_name;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::manager::Manager;
+use crate::number_locks::NumberLocks;
 use crate::plan::adoption;
 use crate::report;
 use crate::request::Request;
@@ -92,7 +93,7 @@ pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
     require_root()?;
     let command = check_command(&launch.command)?;
     added_environment(launch)?;
-    let manager = Manager::new()?;
+    let manager = Manager::new(NumberLocks::looking_only())?;
     manager.look_at_leases()?;
     let (identity, plan) = manager.rehearse(&launch.request)?;
     let mut text = format!(

@@ -16,9 +16,11 @@ use crate::directives::WorkingDirectory;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::HeldBy;
 use crate::lease;
+use crate::number_locks::NumberLocks;
 use crate::observe;
 use crate::plan::{self, Identity, Plan, Step};
 use crate::published;
+use crate::registry::Registry;
 use crate::request::Request;
 use crate::spec::Spec;
 use crate::sys::identity::{boot_id, our_namespace};
@@ -64,6 +66,9 @@ pub struct Manager {
     directories: Mutex<()>,
     workshop: Workshop,
     ipc: Ipc,
+    locks: NumberLocks,
+    /// Which number a name had last. Not under the table's lock: it is written to disk.
+    registry: Mutex<Registry>,
     config: Mutex<Arc<Config>>,
     boot_id: String,
     pid_namespace: u64,
@@ -84,13 +89,15 @@ impl Manager {
     ///
     /// # Errors
     /// Of [`Stage::Daemon`].
-    pub fn new() -> Result<Self, Failure> {
+    pub fn new(locks: NumberLocks) -> Result<Self, Failure> {
         Ok(Self {
             table: Mutex::default(),
             changed: Condvar::new(),
             directories: Mutex::default(),
             workshop: Workshop::default(),
             config: Mutex::new(Arc::new(config_files::load()?)),
+            locks,
+            registry: Mutex::new(Registry::look()),
             ipc: Ipc::open().or_fail(Stage::Daemon, "message queues")?,
             boot_id: boot_id().or_fail(Stage::Daemon, "the boot ID")?,
             pid_namespace: our_namespace("pid")
@@ -220,6 +227,10 @@ impl Manager {
     /// daemon has something to watch.
     pub fn live(&self) -> usize {
         self.table().live()
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

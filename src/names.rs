@@ -11,6 +11,9 @@ use crate::layout::{LONGEST_NAME, is_strict_user_name};
 /// Length of the longest service name, as systemd.unit(5) has it for unit names.
 const LONGEST_SERVICE: usize = 255;
 
+/// What names of services that nobody named begin with.
+const PASSING: &str = "run-";
+
 /// Hexadecimal digits of the hash in a derived user name: 40 bits.
 const HASH_DIGITS: usize = 10;
 
@@ -43,6 +46,18 @@ impl ServiceName {
             )),
             None => Ok(Self(name.into())),
         }
+    }
+
+    /// The name of a service that nobody named: the process `pid` holds its lease, so nobody else
+    /// has this name at the same time.
+    pub fn of_process(pid: u32) -> String {
+        format!("{PASSING}{pid}")
+    }
+
+    /// Whether it is such a name. Nobody will ask for it again, or it is somebody else's by then.
+    pub fn is_passing(&self) -> bool {
+        let number = self.0.strip_prefix(PASSING);
+        number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
     /// The name without the ending.

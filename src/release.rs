@@ -18,7 +18,7 @@ use crate::sys::fs::{open_beneath, status};
 use crate::sys::ipc::Ipc;
 use crate::sys::process::{Process, holding, sharing_group};
 use crate::sys::remove::{remove_empty, remove_exactly, remove_tree};
-use crate::sys::{SysResult, keyring};
+use crate::sys::{SysResult, keyring, nscd};
 
 /// How long processes may take to be gone after SIGKILL: they may be writing a core, or wait for
 /// a disk.
@@ -54,8 +54,22 @@ fn take_back(part: TakeBack, lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
             let mut holders = lease.holders.iter();
             holders.try_for_each(|holder| holder.by.forget().or_fail(Stage::User, name))
         }
-        TakeBack::Name => published::withdraw(name, uid),
+        TakeBack::Name => {
+            published::withdraw(name, uid)?;
+            // Before the number is free: what a cache still knew would make the next request for
+            // the name one for a user whom the host has anyway.
+            refresh_caches();
+            Ok(())
+        }
         TakeBack::Number => lease::remove(uid),
+    }
+}
+
+/// Makes caches of names forget them, after one was published or withdrawn. It may take a second:
+/// never with a lock held. What goes wrong is told, and no more: the answers are old for a while.
+pub fn refresh_caches() {
+    if let Err(error) = nscd::invalidate() {
+        tracing::warn!(%error, "names may be looked up wrong for a while");
     }
 }
 

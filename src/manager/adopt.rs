@@ -9,7 +9,10 @@ use crate::holder::{HeldBy, Holder, Watched};
 use crate::layout::{HOLDS, LEASES};
 use crate::lease::{self, Found, Lease};
 use crate::life::{Event, State};
+use crate::names::{ServiceName, UserName};
 use crate::published;
+use crate::registry::Registry;
+use crate::release::refresh_caches;
 use crate::uid::Uid;
 
 /// A holder that lives on.
@@ -43,9 +46,11 @@ impl Manager {
                     Lease::damaged(uid, &why)
                 }
             };
+            let lease = self.lock_adopted(lease);
             log_failure(lease::save(&lease));
             table.put(lease);
         }
+        self.locks.give_back_unclaimed();
         let named = || {
             let running = table.leases().filter(|it| it.state == State::Running);
             running.filter(|lease| lease.dynamic)
@@ -55,8 +60,14 @@ impl Manager {
             log_failure(published::publish(&lease.name, lease.uid));
         }
         sweep_holds(table.leases())?;
+        let known: Vec<(UserName, Uid)> = named().filter_map(who).collect();
+        let any = table.leases().next().is_some();
         drop(table);
+        self.open_registry(&known);
         log_failure(self.publish_ranges());
+        if any {
+            refresh_caches();
+        }
         Ok(holders)
     }
 
@@ -79,6 +90,40 @@ impl Manager {
                 ),
             )),
         }
+    }
+
+    /// Opens the registry for writing, and notes what a daemon that was killed may not have.
+    fn open_registry(&self, known: &[(UserName, Uid)]) {
+        let mut registry = self.registry();
+        *registry = Registry::open();
+        for (name, uid) in known {
+            registry.remember(name, *uid);
+        }
+    }
+
+    /// The lock on the number of a lease that is adopted. Without a copy of it systemd could hand the
+    /// number out while no daemon ran: then that is told, and the service goes on until somebody
+    /// decides.
+    pub(super) fn lock_adopted(&self, mut lease: Lease) -> Lease {
+        if !lease.dynamic || lease.is_damaged() {
+            return lease;
+        }
+        let conflict = match self.locks.hold(lease.uid, &lease.name) {
+            Ok(holder) => holder,
+            Err(failure) => Some(failure.to_string()),
+        };
+        if let Some(holder) = &conflict {
+            let (uid, name) = (lease.uid, &lease.name);
+            tracing::error!(uid, name, holder, "a number of two users");
+        }
+        if lease.state == State::Running {
+            lease.reason = conflict.map(|holder| {
+                format!(
+                    "conflict: its number is {holder}'s too, since no daemon ran; stop one of them"
+                )
+            });
+        }
+        lease
     }
 
     fn adopt_one(&self, mut lease: Lease, adopted: &mut Vec<Adopted>) -> Result<Lease, Failure> {
@@ -113,6 +158,14 @@ impl Manager {
         lease.state = state;
         Ok(lease)
     }
+}
+
+/// The name and number of a lease, for the registry: not of services that nobody named.
+fn who(lease: &Lease) -> Option<(UserName, Uid)> {
+    let passing = |service: &str| ServiceName::parse(service).is_ok_and(|name| name.is_passing());
+    let named = !lease.services().into_iter().all(passing);
+    let name = UserName::parse(&lease.name).ok().filter(|_| named)?;
+    Some((name, Uid::new(lease.uid)?))
 }
 
 /// Removes the files of descriptors that hold no lease: of a daemon that ended before it could give

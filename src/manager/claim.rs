@@ -8,13 +8,15 @@ use super::{Claim, Manager, log_failure};
 use crate::allocate::{Checks, Choice, choose};
 use crate::candidates::candidates;
 use crate::config::{FILE, FOLDER};
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::lease::{self, Lease};
 use crate::life::State;
 use crate::observe;
 use crate::published;
+use crate::release::refresh_caches;
 use crate::spec::Spec;
+use crate::sys::accounts::{AccountsLock, local_conflict, lock_accounts};
 use crate::uid::{Uid, UidRanges};
 
 /// How long a request that waits for the end of another lease goes without looking itself.
@@ -23,20 +25,53 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How many numbers that others have are named when nothing is free.
 const SHOWN: usize = 5;
 
+/// What became of a number that was chosen.
+enum Entered {
+    /// It is a lease.
+    Yes,
+    /// Another lease has a directory of the service by now, and is ending.
+    DirectoriesBusy,
+    /// A user was added meanwhile who has the name or the number: in words.
+    SomebodyElse(String),
+}
+
+/// How often that may happen to one request.
+const MOST_CONFLICTS: usize = 5;
+
+/// How long whoever changes the account files may take.
+const ACCOUNTS_PATIENCE: Duration = Duration::from_secs(5);
+
 impl Manager {
     /// A lease for the service: the one that its name has already, or a new one.
     pub(super) fn claim(&self, spec: &Spec, by: &HeldBy) -> Result<Claim, Failure> {
         let holder = Holder::new(spec, by.clone(), self.config().stop_timeout);
+        let mut conflicts = 0_usize;
         loop {
             if let Some(claim) = self.join_or_begin(spec, &holder)? {
                 return Ok(claim);
             }
             let allocated = self.allocate(spec, |uid| self.table().reserve(uid, spec.user()));
-            let entered = allocated.and_then(|claim| self.enter(spec, claim, &holder));
+            let entered = allocated.and_then(|claim| {
+                let entered = self.enter(spec, &claim, &holder);
+                if claim.dynamic && !matches!(entered, Ok(Entered::Yes)) {
+                    log_failure(self.locks.give_back(claim.uid.get()));
+                }
+                entered.map(|entered| (entered, claim))
+            });
             self.table().finish(spec.user());
             self.changed.notify_all();
-            if let Some(claim) = entered? {
-                return Ok(claim);
+            match entered? {
+                (Entered::Yes, claim) => {
+                    refresh_caches();
+                    return Ok(claim);
+                }
+                (Entered::DirectoriesBusy, _) => {}
+                // Where NSS does not look at these files it goes on like this.
+                (Entered::SomebodyElse(who), _) if conflicts == MOST_CONFLICTS => {
+                    let subject = format!("user {}", spec.user());
+                    return Err(Failure::new(Stage::User, subject, who));
+                }
+                (Entered::SomebodyElse(_), _) => conflicts = conflicts.saturating_add(1),
             }
         }
     }
@@ -73,12 +108,16 @@ impl Manager {
     ) -> Result<Claim, Failure> {
         let owners = observe::owners(spec)?;
         let config = self.config();
-        let candidates = candidates(spec.user(), &owners, None, &config.ranges, |_| false);
+        let user = spec.user();
+        let remembered = self.registry().remembered(user);
+        let others = |uid| self.registry().belongs_to_another(uid, user);
+        let candidates = candidates(user, &owners, remembered, &config.ranges, others);
         let checks = Checks {
             ipc: &self.ipc,
+            locks: &self.locks,
             deadline: config.name_service_timeout,
         };
-        let chosen = choose(spec.user(), candidates.filter(|uid| admit(*uid)), &checks)?;
+        let chosen = choose(user, candidates.filter(|uid| admit(*uid)), &checks)?;
         Ok(match chosen {
             Choice::Nothing(taken) => {
                 let why = self.why_nothing_is_free(&config.ranges, &taken);
@@ -132,29 +171,47 @@ impl Manager {
         )
     }
 
-    /// Makes the number that was chosen a lease: on disk, in the table, and by name. `None` if
-    /// something has come in between, so that all of it must be looked at again.
-    fn enter(&self, spec: &Spec, claim: Claim, holder: &Holder) -> Result<Option<Claim>, Failure> {
+    /// Makes the number that was chosen a lease: on disk, in the table, and by name.
+    fn enter(&self, spec: &Spec, claim: &Claim, holder: &Holder) -> Result<Entered, Failure> {
+        let name = spec.user().as_str();
+        // Before the table: whoever waits for these must not keep others from it.
+        let accounts = match claim.dynamic {
+            false => None,
+            true => match nobody_else(name, claim.uid.get())? {
+                Err(who) => return Ok(Entered::SomebodyElse(who)),
+                Ok(guard) => Some(guard),
+            },
+        };
+        if claim.dynamic {
+            // Before the lease is on disk: a lock without a lease is given back by the next daemon,
+            // but a lease without a lock could be doubled meanwhile.
+            self.locks.keep(claim.uid.get(), name)?;
+        }
         let mut table = self.table();
         // Others may have come in meanwhile.
         if table.directories_for(spec)? == Directories::Busy {
-            return Ok(None);
+            return Ok(Entered::DirectoriesBusy);
         }
         table.refuse_second_name(spec.user(), claim.uid)?;
-        let mut lease = self.new_lease(spec, &claim, holder);
+        let mut lease = self.new_lease(spec, claim, holder);
         // What could not be taken back of a user that the host has anyway is still to be.
         let made = table.lease(claim.uid).map(|old| old.made.clone());
         lease.made.extend(made.into_iter().flatten());
         lease::save(&lease)?;
         table.put(lease);
         drop(table);
-        if claim.dynamic
-            && let Err(failure) = published::publish(spec.user().as_str(), claim.uid.get())
-        {
-            log_failure(self.holder_ended(claim.uid, &holder.by));
-            return Err(failure);
+        if !claim.dynamic {
+            return Ok(Entered::Yes);
         }
-        Ok(Some(claim))
+        let published = published::publish(name, claim.uid.get());
+        // Whoever adds a user from here on can find this one.
+        drop(accounts);
+        if published.is_err() {
+            log_failure(self.holder_ended(claim.uid, &holder.by));
+        } else if !spec.service().is_passing() {
+            self.registry().remember(spec.user(), claim.uid);
+        }
+        published.map(|()| Entered::Yes)
     }
 
     /// Waits until something has changed, or it is time to look whether holders have ended.
@@ -184,4 +241,13 @@ impl Manager {
             made: Vec::new(),
         }
     }
+}
+
+/// Sees, with the lock of the account files, that nobody was added under the name or the number
+/// since NSS was asked, and keeps others from it as long as the guard lives; or who was.
+fn nobody_else(name: &str, number: u32) -> Result<Result<AccountsLock, String>, Failure> {
+    let subject = || format!("user {name}");
+    let lock = lock_accounts(ACCOUNTS_PATIENCE).or_fail(Stage::User, subject())?;
+    let conflict = local_conflict(name, number).or_fail(Stage::User, subject())?;
+    Ok(conflict.map_or(Ok(lock), Err))
 }

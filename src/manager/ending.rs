@@ -7,7 +7,7 @@ use crate::holder::HeldBy;
 use crate::lease::{self, Lease};
 use crate::life::State;
 use crate::published;
-use crate::release::release;
+use crate::release::{refresh_caches, release};
 use crate::uid::Uid;
 
 impl Manager {
@@ -66,7 +66,27 @@ impl Manager {
         if lease.state == State::Ending {
             log_failure(lease::save(lease));
         }
-        self.ended(lease, release(lease, &self.ipc))
+        let released = self.refuse_shared(lease);
+        self.ended(lease, released.and_then(|()| release(lease, &self.ipc)))
+    }
+
+    /// While systemd has the number too, what carries it may be systemd's: nothing is ended or
+    /// removed.
+    fn refuse_shared(&self, lease: &Lease) -> Result<(), Failure> {
+        if !lease.dynamic {
+            return Ok(());
+        }
+        match self.locks.hold(lease.uid, &lease.name)? {
+            None => Ok(()),
+            Some(holder) => Err(Failure::new(
+                Stage::User,
+                &lease.name,
+                format!(
+                    "{} is also {holder}'s: nothing of it is ended yet",
+                    lease.uid
+                ),
+            )),
+        }
     }
 
     /// Nobody knows what a lease had whose file is damaged: nothing of it is ended or removed, only
@@ -89,7 +109,14 @@ impl Manager {
     fn ended(&self, lease: &Lease, released: Result<(), Failure>) -> Result<(), Failure> {
         let uid = lease.uid;
         match &released {
-            Ok(()) => self.table().forget(uid),
+            Ok(()) => {
+                // After the file: a lease on disk always has its lock, or a daemon that finds out.
+                // Before the table forgets: our own next request would take our lock for systemd's.
+                if lease.dynamic {
+                    log_failure(self.locks.give_back(uid));
+                }
+                self.table().forget(uid);
+            }
             Err(failure) => {
                 tracing::error!(uid, name = lease.name, %failure, "quarantined");
                 // Its name goes first: in the table it is free for another number at once.
@@ -98,6 +125,7 @@ impl Manager {
                 if let Some(lease) = stuck {
                     log_failure(lease::save(&lease));
                 }
+                refresh_caches();
             }
         }
         self.changed.notify_all();
@@ -107,9 +135,25 @@ impl Manager {
         })
     }
 
+    /// Looks again at leases whose number is systemd's too.
+    fn look_at_conflicts(&self) {
+        let table = self.table();
+        let conflicts = table.leases().filter(|lease| lease.reason.is_some());
+        let conflicts: Vec<Lease> = conflicts
+            .filter(|lease| lease.state == State::Running)
+            .cloned()
+            .collect();
+        drop(table);
+        for lease in conflicts {
+            let lease = self.lock_adopted(lease);
+            self.table().set_reason(lease.uid, lease.reason);
+        }
+    }
+
     /// Tries once more to take back what could not be taken back: what stood in the way may be gone.
     /// Takes back, too, what the former daemon left half-done.
     pub fn retry_quarantined(&self) {
+        self.look_at_conflicts();
         self.table().let_quarantine_be_tried();
         loop {
             let next = self.table().unfinished();

@@ -282,6 +282,16 @@ impl Table {
         Some(lease)
     }
 
+    /// What is to be said of a lease that runs.
+    pub(super) fn set_reason(&mut self, uid: u32, reason: Option<String>) {
+        if let Some(lease) = self.leases.get_mut(&uid)
+            && lease.state == State::Running
+        {
+            lease.reason = reason;
+            log_failure(lease::save(lease));
+        }
+    }
+
     /// A lease has ended.
     pub(super) fn forget(&mut self, uid: u32) {
         if let Some(lease) = self.leases.remove(&uid) {

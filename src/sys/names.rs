@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::{During, SysError, SysResult};
+use crate::layout::GECOS;
 
 /// Largest record that is read, in bytes: a group may have very many members.
 const LARGEST_RECORD: usize = 16 * 1024 * 1024;
@@ -44,6 +45,8 @@ pub struct User {
     pub uid: u32,
     /// Primary group.
     pub gid: u32,
+    /// Whether it says of itself that it is a dynamic user: ours and systemd's do.
+    pub is_dynamic: bool,
     /// Home directory.
     pub home: String,
     /// All groups that it is a member of, the primary one too (getgrouplist(3)).
@@ -172,6 +175,7 @@ fn passwd_by_name(name: &CStr) -> SysResult<Option<User>> {
         |record: &libc::passwd| User {
             uid: record.pw_uid,
             gid: record.pw_gid,
+            is_dynamic: text(record.pw_gecos) == GECOS,
             home: text(record.pw_dir),
             groups: Vec::new(),
         },

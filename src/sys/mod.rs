@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod child;
 pub mod ending;
 pub mod file;
+pub mod fault;
 pub mod fs;
 pub mod hold;
 pub mod identity;

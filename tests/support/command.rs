@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -16,6 +17,7 @@ pub(crate) struct Inside<'a> {
     arena: &'a Arena,
     words: Vec<String>,
     input: Vec<u8>,
+    patience: Duration,
     command: Command,
 }
 
@@ -38,6 +40,7 @@ impl<'a> Inside<'a> {
             arena,
             words,
             input: Vec::new(),
+            patience: PATIENCE,
             command,
         }
     }
@@ -54,6 +57,12 @@ impl<'a> Inside<'a> {
         self
     }
 
+    /// How long it may run before it counts as hanging.
+    pub(crate) fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Runs it as another user, with the group of the same number.
     pub(crate) fn user(mut self, uid: u32) -> Self {
         self.command.uid(uid).gid(uid);
@@ -66,6 +75,7 @@ impl<'a> Inside<'a> {
             arena,
             words,
             input,
+            patience,
             mut command,
         } = self;
         command
@@ -77,7 +87,7 @@ impl<'a> Inside<'a> {
         let (done, watch) = channel::<()>();
         let output = thread::scope(|scope| {
             let watchdog = scope.spawn(move || {
-                let hangs = watch.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+                let hangs = watch.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
                 if hangs {
                     arena.kill();
                 }
@@ -92,7 +102,7 @@ impl<'a> Inside<'a> {
             let hangs = watchdog.join().expect("the watchdog");
             assert!(
                 !hangs,
-                "`{}` (or something that holds its standard output) hung for {PATIENCE:?}; \
+                "`{}` (or something that holds its standard output) hung for {patience:?}; \
                  it said {:?} and {:?}",
                 shown(&words),
                 String::from_utf8_lossy(&output.stdout),

@@ -5,6 +5,9 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 mod command;
+pub(crate) mod inside;
+pub(crate) mod invariants;
+pub(crate) mod service;
 mod world;
 
 use std::env;
@@ -49,12 +52,22 @@ pub(crate) struct Arena {
 pub(crate) struct Builder {
     module: bool,
     mqueue: bool,
+    /// Programs of the tests, and where each is bound.
+    programs: &'static [(PathBuf, &'static str)],
 }
 
 impl Builder {
     /// Installs the NSS module and names it in nsswitch.conf.
     pub(crate) fn with_module(mut self) -> Self {
         self.module = true;
+        self
+    }
+
+    /// Binds a program of the test at `path`.
+    pub(crate) fn with_program(mut self, program: PathBuf, path: &'static str) -> Self {
+        let others = self.programs.iter().cloned();
+        // A few of them a test, for as long as it runs.
+        self.programs = Vec::leak(others.chain([(program, path)]).collect());
         self
     }
 
@@ -82,7 +95,7 @@ impl Builder {
                             | CloneFlags::CLONE_NEWNET,
                     )
                     .expect("new namespaces");
-                    world::build(&binary(), module.as_deref(), self.mqueue)
+                    world::build(&binary(), module.as_deref(), self.programs, self.mqueue)
                         .expect("the file system of the arena");
                     Command::new("/bin/bash")
                         .args(["--norc", "-c", INIT])

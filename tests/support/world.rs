@@ -52,7 +52,12 @@ const SITE: &str = "/mnt";
 ///
 /// The root is an overlay over the host's: it can be written to like any host's, and nothing that
 /// a test or the program does to it as root reaches the real one.
-pub(super) fn build(binary: &Path, module: Option<&Path>, mqueue: bool) -> io::Result<()> {
+pub(super) fn build(
+    binary: &Path,
+    module: Option<&Path>,
+    programs: &[(PathBuf, &str)],
+    mqueue: bool,
+) -> io::Result<()> {
     mount_change(
         "/",
         MountPropagationFlags::PRIVATE | MountPropagationFlags::REC,
@@ -65,6 +70,9 @@ pub(super) fn build(binary: &Path, module: Option<&Path>, mqueue: bool) -> io::R
     let layers = format!("lowerdir=/,upperdir={SITE}/upper,workdir={SITE}/work");
     mount_at("overlay", &root, &layers, MountFlags::empty())?;
     install(binary, module, &root)?;
+    for (program, path) in programs {
+        bind_program(program, &format!("{root}{path}"))?;
+    }
     pivot_root(&root, format!("{root}{SITE}"))?;
     set_current_dir("/")?;
     unmount(SITE, UnmountFlags::DETACH)?;
@@ -99,16 +107,7 @@ fn mount_at(kind: &str, path: &str, data: &str, flags: MountFlags) -> io::Result
 
 /// Puts the program under test, the module and nsswitch.conf below `root`.
 fn install(binary: &Path, module: Option<&Path>, root: &str) -> io::Result<()> {
-    // Bound, not copied: a build with debug information is large.
-    let program = format!("{root}/usr/local/sbin/dynuser");
-    File::create(&program)?;
-    fs::set_permissions(&program, Permissions::from_mode(0o755))?;
-    mount_bind(binary, &program).map_err(|error| {
-        io::Error::other(format!(
-            "binding {} on {program}: {error}",
-            binary.display()
-        ))
-    })?;
+    bind_program(binary, &format!("{root}/usr/local/sbin/dynuser"))?;
     if let Some(module) = module {
         let directory = library_directory().display();
         fs::copy(module, format!("{root}{directory}/libnss_dynuser.so.2"))?;
@@ -120,6 +119,15 @@ fn install(binary: &Path, module: Option<&Path>, root: &str) -> io::Result<()> {
     };
     let nsswitch = format!("passwd: {modules}\ngroup: {modules}\nshadow: files\nhosts: files\n");
     fs::write(format!("{root}/etc/nsswitch.conf"), nsswitch)
+}
+
+/// Bound, not copied: a build with debug information is large.
+fn bind_program(program: &Path, path: &str) -> io::Result<()> {
+    File::create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))?;
+    mount_bind(program, path).map_err(|error| {
+        io::Error::other(format!("binding {} on {path}: {error}", program.display()))
+    })
 }
 
 /// Where this machine's C library is, which is where it looks for its modules.

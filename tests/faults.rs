@@ -325,12 +325,21 @@ impl Host {
         {
             assert!(number < 2000, "it does not end");
             self.when = format!("before call {number}");
-            let mut doomed = Command::new(KILLER);
-            doomed
-                .args([&number.to_string(), "dynuser"])
-                .stdout(Stdio::null());
-            if self.life(&mut doomed, false, "") == Fate::Lived {
-                return;
+            let doomed = || {
+                let mut command = Command::new(KILLER);
+                command
+                    .args([&number.to_string(), "dynuser"])
+                    .stdout(Stdio::null());
+                command
+            };
+            match self.life(&mut doomed(), false, "") {
+                Fate::Lived => return,
+                Fate::KilledLate => {}
+                Fate::KilledEarly => {
+                    self.when = format!("before call {number}, with the holder");
+                    let _ = fs::remove_file(HOLDER);
+                    self.life(doomed().env("KILLER_ALSO", HOLDER), true, "");
+                }
             }
             self.count("calls");
         }

@@ -2,6 +2,7 @@
    of it, before the call does anything. Counted over all threads and children together, in the
    order in which they come: strace's inject=…:when=N counts for each thread anew.
 
+   With KILLER_ALSO=FILE in the environment the process whose PID is in that file is killed just before.
    The program is run as it is. Children that share its memory go on, as they would.
    Prints "killed N CALL" or, when it ended by itself, "ended COUNT". Exits with 0 when it killed, else with 3. */
 #define _GNU_SOURCE
@@ -74,6 +75,13 @@ static const char *effect(pid_t tid, const struct __ptrace_syscall_info *i) {
   return name;
 }
 
+static void kill_other(void) {
+  const char *path = getenv("KILLER_ALSO");
+  FILE *file = path ? fopen(path, "r") : NULL;
+  int pid = 0;
+  if (file && fscanf(file, "%d", &pid) == 1 && pid > 1) kill(pid, SIGKILL);
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
   long at = atol(argv[1]), count = 0;
@@ -117,6 +125,7 @@ int main(int argc, char **argv) {
           if (++count == at) { /* a call whose task is being killed is not carried out */
             last = name;
             killed = 1;
+            kill_other();
             kill(victim, SIGKILL);
           }
         }

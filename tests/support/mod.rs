@@ -7,6 +7,7 @@
 mod command;
 pub(crate) mod inside;
 pub(crate) mod invariants;
+pub(crate) mod random;
 pub(crate) mod service;
 mod world;
 

@@ -166,7 +166,10 @@ pub(crate) fn daemons() -> Vec<u32> {
         let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let mut words = words.split(|byte| *byte == 0);
         let program = words.next().unwrap_or_default();
-        let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let name = program
+            .rsplit(|byte| *byte == b'/')
+            .next()
+            .unwrap_or_default();
         name.starts_with(b"dynuser") && words.next() == Some(b"daemon")
     })
     .collect()

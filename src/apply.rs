@@ -8,7 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::FileType;
+use rustix::fs::{CWD, FileType, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -186,6 +186,11 @@ fn write_database(source: &str, path: &str, line: &str) -> std::io::Result<()> {
     }
     text.extend_from_slice(line.as_bytes());
     text.push(b'\n');
+    // A view of it that another start under the same lease has taken can be attached only as long as the
+    // file has a name (move_mount(2) tells ENOENT for an unlinked one).
+    if fs::read(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
     let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new()
         .recursive(true)
@@ -195,7 +200,12 @@ fn write_database(source: &str, path: &str, line: &str) -> std::io::Result<()> {
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(directory)?;
     file.write_all(&text)?;
-    file.persist(path)?;
+    match renameat_with(CWD, file.path(), CWD, path, RenameFlags::EXCHANGE) {
+        // The former one keeps a name, for the same reason, and goes with the folder.
+        Ok(()) => drop(file.keep()?),
+        Err(Errno::NOENT) => drop(file.persist(path)?),
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
 }
 

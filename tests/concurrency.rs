@@ -109,13 +109,13 @@ fn storm(seed: u64) -> Figures {
                 thread::sleep(Duration::from_millis(100));
             }
         });
-        let killer = scope.spawn(|| {
+        let killer = scope.spawn(move || {
             for pid in pids {
                 thread::sleep(Duration::from_micros(random.below(20_000)));
                 kill(*pid, Signal::KILL);
             }
         });
-        let daemon = scope.spawn(|| {
+        let daemon = scope.spawn(move || {
             soon("half of them are up", || {
                 up.load(Ordering::SeqCst) >= REQUESTS / 2
             });

@@ -37,6 +37,9 @@ pub struct Options {
 /// How long a daemon that a launcher started stays when there is nothing to do.
 const DEFAULT_IDLE: Duration = Duration::from_secs(30);
 
+/// How often a daemon that dies before it answers is started again.
+const FORKS: usize = 3;
+
 /// How often it is tried again to take back what is in quarantine.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -95,6 +98,22 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 /// Forks, and ends in the parent when the child answers on the socket. What goes wrong before
 /// that is told by the parent, to whom somebody listens.
 fn in_background(options: &Options) -> Result<(), Failure> {
+    // Whoever kills a daemon before it answers must not fail the one who waits for it: once more.
+    for _ in 0..FORKS {
+        if try_in_background(options)? {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(
+        Stage::Daemon,
+        "the new daemon",
+        "ended at once",
+    ))
+}
+
+/// True in the child when it has ended, and in the parent when the child answers; false when the
+/// child died without a word.
+fn try_in_background(options: &Options) -> Result<bool, Failure> {
     let (mut ready, mut tell) = std::io::pipe().or_fail(Stage::Daemon, "pipe")?;
     if run::fork().or_fail(Stage::Daemon, "fork")?.is_some() {
         drop(tell);
@@ -103,12 +122,8 @@ fn in_background(options: &Options) -> Result<(), Failure> {
             .read_to_string(&mut words)
             .or_fail(Stage::Daemon, "the new daemon")?;
         return match words.as_str() {
-            "ready" => Ok(()),
-            "" => Err(Failure::new(
-                Stage::Daemon,
-                "the new daemon",
-                "ended at once",
-            )),
+            "ready" => Ok(true),
+            "" => Ok(false),
             why => Err(Failure::new(Stage::Daemon, "the new daemon", why)),
         };
     }
@@ -122,11 +137,14 @@ fn in_background(options: &Options) -> Result<(), Failure> {
     let daemon = match started {
         Ok(Some(daemon)) => daemon,
         // Somebody else was faster, and his is as good.
-        Ok(None) => return tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe"),
+        Ok(None) => {
+            tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe")?;
+            return Ok(true);
+        }
         Err(failure) => {
             tell.write_all(failure.to_string().as_bytes())
                 .or_fail(Stage::Daemon, "pipe")?;
-            return Ok(());
+            return Ok(true);
         }
     };
     let log = open_log()?;
@@ -145,6 +163,7 @@ fn in_background(options: &Options) -> Result<(), Failure> {
             .or_fail(Stage::Daemon, "pipe"),
         (served, _) => served,
     }
+    .map(|()| true)
 }
 
 fn open_log() -> Result<File, Failure> {

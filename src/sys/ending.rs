@@ -1,6 +1,7 @@
 //! Ending everything that runs as a UID.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -28,7 +29,7 @@ pub fn end_all(uid: u32, signal: Signal) -> SysResult<()> {
         subject: format!("-1 as {uid}: no unused UID to hide behind"),
         errno: Errno::BUSY,
     };
-    let unused = unused_strangers(uid)?;
+    let unused = wait_for_strangers(uid)?;
     let tries = TRIES.saturating_mul(unused.len());
     for stranger in unused.iter().copied().cycle().take(tries) {
         let credentials = Credentials::out_of_reach(uid, stranger)?;
@@ -55,6 +56,10 @@ pub fn end_all(uid: u32, signal: Signal) -> SysResult<()> {
 /// UIDs that nobody is given: the last one of all, and the last one of a container with 65,536.
 const STRANGERS: [u32; 2] = [4_294_967_294, 65_535];
 
+/// How long such children of other daemons may take, and how often it is looked.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// How often room for the child is made, in a table of processes that somebody keeps full.
 const TRIES: usize = 16;
 
@@ -78,6 +83,19 @@ fn signal_one(pid: u32, uid: u32, signal: Signal) -> SysResult<()> {
     }
 }
 
+/// The same, after a while if need be: a child of a daemon that was killed meanwhile goes on to its end,
+/// which is near.
+fn wait_for_strangers(uid: u32) -> SysResult<Vec<u32>> {
+    let deadline = Instant::now().checked_add(PATIENCE);
+    loop {
+        let unused = unused_strangers(uid)?;
+        if !unused.is_empty() || deadline.is_none_or(|deadline| Instant::now() >= deadline) {
+            return Ok(unused);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// The strangers that no process has as real or saved UID: `kill(-1)` would reach it too.
 fn unused_strangers(uid: u32) -> SysResult<Vec<u32>> {
     let mut unused: Vec<u32> = STRANGERS.into_iter().filter(|it| *it != uid).collect();
@@ -85,7 +103,12 @@ fn unused_strangers(uid: u32) -> SysResult<Vec<u32>> {
     Scan::new()?.living(Threads::First, |scan, task| {
         if let Some(ids) = scan.ids(task)? {
             let [real, _, saved, _] = ids.uids;
-            unused.retain(|stranger| *stranger != real && *stranger != saved);
+            // A zombie can be harmed by nothing, and may stay for ever: such a child's, whose daemon was
+            // killed, where PID 1 reaps nobody.
+            let theirs = |stranger: &u32| *stranger == real || *stranger == saved;
+            if unused.iter().any(theirs) && scan.living_name(task)?.is_some() {
+                unused.retain(|stranger| !theirs(stranger));
+            }
         }
         Ok(false)
     })?;

@@ -204,7 +204,7 @@ impl Scan {
     }
 
     /// The name of a task, or none if it has ended.
-    fn living_name(&mut self, task: Task) -> SysResult<Option<String>> {
+    pub(super) fn living_name(&mut self, task: Task) -> SysResult<Option<String>> {
         let Some(text) = self.file(task, "stat")? else {
             return Ok(None);
         };

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
-use support::Builder;
 use support::inside::{self, Bodies, Figures, LastOne};
 use support::invariants::{Alive, Checker};
 use support::random::Random;
 use support::service::{Service, Start, daemons, kill, leased, listening, soon};
+use support::{Arena, Builder, wait_until};
 
 const SEED: &str = "DYNUSER_CONCURRENCY_SEED";
 
@@ -216,4 +216,55 @@ fn next(seed: u64, checker: &mut Checker, living: &[Alive]) {
     all.push(alive);
     checker.check(&format!("seed {seed}"), &all);
     assert!(next.end().success());
+}
+
+#[test]
+fn a_holder_that_dies_while_its_name_is_being_made_known_leaves_no_name() {
+    let arena = Arena::new();
+    // The daemon stands still before it makes the first link of a name.
+    let _daemon = arena.spawn([
+        "strace",
+        "-f",
+        "-o",
+        "/tmp/trace",
+        "-e",
+        "trace=symlink,symlinkat",
+        "-e",
+        "inject=symlink,symlinkat:delay_enter=1000000:when=1",
+        "dynuser",
+        "daemon",
+    ]);
+    wait_until("the daemon answers", || {
+        arena.sh("test -S /run/dynuser/manager").status.success()
+    });
+    let first = arena.spawn([
+        "dynuser",
+        "run",
+        "-u",
+        "first",
+        "-p",
+        "RuntimeDirectory=theirs",
+        "sleep",
+        "1000",
+    ]);
+    wait_until("its name is about to be made known", || {
+        arena.sh("grep -q symlink /tmp/trace").status.success()
+    });
+    first.signal(Signal::KILL);
+    first.end();
+    // Another one wants its directory, and must not end the lease under the hands of whoever still makes it.
+    let second = [
+        "dynuser",
+        "run",
+        "-u",
+        "second",
+        "-p",
+        "RuntimeDirectory=theirs",
+        "true",
+    ];
+    arena.run(second).ok();
+    arena.wait_until_idle();
+    assert_eq!(arena.run(["ls", "-A", "/run/dynuser/users"]).ok(), "");
+    assert_eq!(arena.run(["ls", "-A", "/run/dynuser/views"]).ok(), "");
+    arena.run(["test", "-e", "/run/theirs"]).fails(1);
 }

@@ -92,52 +92,7 @@ fn storm(seed: u64) -> Figures {
         .map(|request| Start::new(&name(*request), "shm file up wait").spawn())
         .collect();
     let doomed: Vec<bool> = services.iter().map(|_| random.one_in(3)).collect();
-    let pids = services
-        .iter()
-        .zip(&doomed)
-        .filter(|(_, doomed)| **doomed)
-        .map(|(service, _)| service.child.id());
-    let pids: Vec<u32> = pids.collect();
-    let up = AtomicUsize::new(0);
-    let looking = &mut checker;
-    let alive: Vec<Option<Alive>> = thread::scope(|scope| {
-        let (up, pids) = (&up, &pids);
-        let looker = scope.spawn(move || {
-            while up.load(Ordering::SeqCst) < REQUESTS {
-                looking.check(&format!("meanwhile, seed {seed}"), &[]);
-                // The two processors are for the storm.
-                thread::sleep(Duration::from_millis(100));
-            }
-        });
-        let killer = scope.spawn(move || {
-            for pid in pids {
-                thread::sleep(Duration::from_micros(random.below(20_000)));
-                kill(*pid, Signal::KILL);
-            }
-        });
-        let daemon = scope.spawn(move || {
-            soon("half of them are up", || {
-                up.load(Ordering::SeqCst) >= REQUESTS / 2
-            });
-            soon("a daemon is killed", || {
-                listening().map(|pid| kill(pid, Signal::KILL)).is_some()
-            });
-        });
-        let alive = services.iter_mut().zip(&doomed).map(|(service, doomed)| {
-            let answer = service.up();
-            up.fetch_add(1, Ordering::SeqCst);
-            match answer {
-                Ok(alive) => (!doomed).then_some(alive),
-                Err(_) if *doomed => None,
-                Err(why) => panic!("VIOLATION seed {seed}: {why}"),
-            }
-        });
-        let alive = alive.collect();
-        looker.join().expect("the checker");
-        killer.join().expect("the killer");
-        daemon.join().expect("the killer of the daemon");
-        alive
-    });
+    let alive = come_up(seed, &mut checker, &mut services, &doomed, random);
     let all_up = begun.elapsed();
     // The dead ones are dead before their leases are missed.
     for (service, _) in services
@@ -160,8 +115,10 @@ fn storm(seed: u64) -> Figures {
 
     for (number, service) in services.iter_mut().enumerate() {
         drop(service.child.stdin.take());
-        if number == REQUESTS / 2 {
-            listening().map(|pid| kill(pid, Signal::KILL));
+        if number == REQUESTS / 2
+            && let Some(pid) = listening()
+        {
+            kill(pid, Signal::KILL);
         }
     }
     for (service, doomed) in services.iter_mut().zip(&doomed) {
@@ -176,7 +133,8 @@ fn storm(seed: u64) -> Figures {
     checker.check_rest(&format!("at rest, seed {seed}"), &[]);
     let mut figures = checker.figures;
     figures.insert("requests".into(), REQUESTS as u64);
-    figures.insert("holders killed".into(), pids.len() as u64);
+    let killed = doomed.iter().filter(|doomed| **doomed).count();
+    figures.insert("holders killed".into(), killed as u64);
     figures.insert(
         "ms until all are up".into(),
         u64::try_from(all_up.as_millis()).unwrap(),
@@ -184,6 +142,58 @@ fn storm(seed: u64) -> Figures {
     figures.insert("seed".into(), seed);
     figures.insert("violations".into(), 0);
     figures
+}
+
+/// Waits until all that are to live are up, while the others are killed, and the daemon once.
+fn come_up(
+    seed: u64,
+    checker: &mut Checker,
+    services: &mut [Service],
+    doomed: &[bool],
+    mut random: Random,
+) -> Vec<Option<Alive>> {
+    let up = AtomicUsize::new(0);
+    let pids = services.iter().zip(doomed).filter(|(_, doomed)| **doomed);
+    let pids: Vec<u32> = pids.map(|(service, _)| service.child.id()).collect();
+    let looking = checker;
+    thread::scope(|scope| {
+        let (up, pids) = (&up, &pids);
+        let looker = scope.spawn(move || {
+            while up.load(Ordering::SeqCst) < REQUESTS {
+                looking.check(&format!("meanwhile, seed {seed}"), &[]);
+                // The two processors are for the storm.
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let killer = scope.spawn(move || {
+            for pid in pids {
+                thread::sleep(Duration::from_micros(random.below(20_000)));
+                kill(*pid, Signal::KILL);
+            }
+        });
+        let daemon = scope.spawn(move || {
+            soon("half of them are up", || {
+                up.load(Ordering::SeqCst) >= REQUESTS / 2
+            });
+            soon("a daemon is killed", || {
+                listening().map(|pid| kill(pid, Signal::KILL)).is_some()
+            });
+        });
+        let alive = services.iter_mut().zip(doomed).map(|(service, doomed)| {
+            let answer = service.up();
+            up.fetch_add(1, Ordering::SeqCst);
+            match answer {
+                Ok(alive) => (!doomed).then_some(alive),
+                Err(_) if *doomed => None,
+                Err(why) => panic!("VIOLATION seed {seed}: {why}"),
+            }
+        });
+        let alive = alive.collect();
+        looker.join().expect("the checker");
+        killer.join().expect("the killer");
+        daemon.join().expect("the killer of the daemon");
+        alive
+    })
 }
 
 /// One name has one number, and one number one name.

@@ -78,7 +78,8 @@ struct Host {
 }
 
 impl Host {
-    fn new() -> Self {
+    /// `word` is for this test alone.
+    fn new(word: &str) -> Self {
         let checker = Checker::new();
         let mut residents = Vec::new();
         for (name, words) in [
@@ -90,8 +91,7 @@ impl Host {
             let alive = service.up().unwrap_or_else(|why| panic!("{why}"));
             residents.push((service, alive));
         }
-        let (number, _) = inside::share().expect("inside");
-        let victim = format!("victim-{number}");
+        let victim = inside::name_of_our_own(word);
         let figures = Figures::new();
         let mut host = Self {
             checker,
@@ -163,6 +163,10 @@ impl Host {
                     self.when
                 );
                 self.count("holders killed");
+                // The same hand ends the daemon, an instant later.
+                soon("the daemon is dead, too", || {
+                    daemon.try_wait().expect("a child").is_some()
+                });
             }
         }
         let usual = self.usual.expect("a number");
@@ -383,7 +387,7 @@ fn a_daemon_that_dies_at_any_point_loses_doubles_and_leaves_nothing() {
         return;
     };
     let _last = LastOne;
-    let mut host = Host::new();
+    let mut host = Host::new("point");
     for (number, point) in (0..).zip(Point::ALL) {
         if number % shares != share {
             continue;
@@ -406,7 +410,7 @@ fn a_daemon_that_dies_between_any_two_effects_loses_doubles_and_leaves_nothing()
         return;
     };
     let _last = LastOne;
-    let mut host = Host::new();
+    let mut host = Host::new("call");
     host.at_calls(share, shares);
     inside::tell(&host.finish());
 }

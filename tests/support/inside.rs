@@ -14,6 +14,9 @@ use super::{Arena, Builder};
 /// Set inside.
 const INSIDE: &str = "DYNUSER_TEST_INSIDE";
 
+/// The number of the process outside, which no other run of the tests has at the same time.
+const OUTSIDE: &str = "DYNUSER_TEST_OUTSIDE";
+
 /// Where the test program is in the arena.
 const BODY: &str = "/usr/local/bin/body";
 
@@ -55,6 +58,12 @@ impl Drop for LastOne {
     }
 }
 
+/// A user name that no other arena has: kernel keys know no arenas, and a number with keys is not free.
+pub(crate) fn name_of_our_own(word: &str) -> String {
+    let (number, _) = share().expect("inside");
+    format!("{word}-{}-{number}", env::var(OUTSIDE).expect(OUTSIDE))
+}
+
 /// A test that several arenas share, each doing a part of it.
 pub(crate) struct Bodies<'a> {
     /// The name of the test function.
@@ -91,7 +100,8 @@ impl Bodies<'_> {
                 let mut command = arena
                     .command(words)
                     .patience(self.patience)
-                    .env(INSIDE, &format!("{number}/{}", self.shares));
+                    .env(INSIDE, &format!("{number}/{}", self.shares))
+                    .env(OUTSIDE, &std::process::id().to_string());
                 for name in self.pass {
                     if let Ok(value) = env::var(name) {
                         command = command.env(name, &value);

@@ -164,15 +164,23 @@ impl Checker {
             .expect("dynuser list");
         assert!(output.status.success(), "{when}: {output:?}");
         let list: Vec<Value> = serde_json::from_slice(&output.stdout).expect("an array");
-        let running = || list.iter().filter(|lease| lease["state"] == "running");
-        let uids: BTreeSet<String> = list.iter().map(|lease| lease["uid"].to_string()).collect();
+        let running = || {
+            list.iter()
+                .filter(|lease| lease.get("state").is_some_and(|state| state == "running"))
+        };
+        let uids: BTreeSet<Option<String>> = list
+            .iter()
+            .map(|lease| lease.get("uid").map(Value::to_string))
+            .collect();
         assert_eq!(
             uids.len(),
             list.len(),
             "VIOLATION {when}: a number twice: {list:#?}"
         );
         // Not read in one instant, so a name that went from one number to another may be there twice.
-        let names: BTreeSet<String> = running().map(|lease| lease["name"].to_string()).collect();
+        let names: BTreeSet<Option<String>> = running()
+            .map(|lease| lease.get("name").map(Value::to_string))
+            .collect();
         if names.len() != running().count() {
             let wrong = self.doubles();
             assert!(wrong.is_empty(), "VIOLATION {when}: {wrong:#?}");
@@ -366,7 +374,13 @@ fn lease(uid: u32) -> Option<(String, String)> {
     let text = fs::read(format!("{LEASES}/{uid}")).ok()?;
     let lease: Value = serde_json::from_slice(&text)
         .unwrap_or_else(|error| panic!("VIOLATION: lease {uid}: {error}"));
-    let word = |key: &str| lease[key].as_str().unwrap_or_default().to_owned();
+    let word = |key: &str| {
+        lease
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     Some((word("name"), word("state")))
 }
 

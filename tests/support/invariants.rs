@@ -61,8 +61,8 @@ pub(crate) struct Checker {
     queues: OwnedFd,
     mounts: BTreeSet<String>,
     run: BTreeSet<String>,
-    /// Numbers that this arena has had: kernel keys are the whole machine's, and others' arenas have theirs.
-    had: BTreeSet<u32>,
+    /// Numbers that nobody else's tests have: kernel keys are the whole machine's, and other arenas have theirs.
+    keyed: BTreeSet<u32>,
     pub(crate) figures: Figures,
 }
 
@@ -80,9 +80,14 @@ impl Checker {
             queues: queues.expect("fsmount"),
             mounts: mounts(),
             run: top_of_run(),
-            had: BTreeSet::new(),
+            keyed: BTreeSet::new(),
             figures: Figures::new(),
         }
+    }
+
+    /// Looks at the kernel keys of a number, too: only for one of a name of our own.
+    pub(crate) fn look_at_keys_of(&mut self, uid: u32) {
+        self.keyed.insert(uid);
     }
 
     fn count(&mut self, what: &str, number: usize) {
@@ -142,7 +147,7 @@ impl Checker {
             self.run.iter().cloned().chain(runtime).collect(),
         );
         same("mounts", mounts(), self.mounts.clone());
-        let carried = carriers(&self.queues, &self.had).into_keys();
+        let carried = carriers(&self.queues, &self.keyed).into_keys();
         let strangers = carried
             .filter(|uid| !uids.contains(uid))
             .map(|uid| uid.to_string());
@@ -190,17 +195,16 @@ impl Checker {
 
     /// No number is carried by anything unless it is leased.
     fn numbers_without_lease(&mut self) -> Vec<String> {
-        let carried = carriers(&self.queues, &self.had);
+        let carried = carriers(&self.queues, &self.keyed);
         self.count("things", carried.values().map(BTreeSet::len).sum());
         let mut wrong = Vec::new();
         for (uid, things) in carried {
             if is_leased(uid) {
-                self.had.insert(uid);
                 continue;
             }
             for thing in things {
                 // It was there, the lease was not: is it there still, and the lease not?
-                let again = carriers(&self.queues, &self.had);
+                let again = carriers(&self.queues, &self.keyed);
                 let still = again
                     .get(&uid)
                     .is_some_and(|things| things.contains(&thing));
@@ -227,7 +231,6 @@ impl Checker {
         };
         let first = running();
         self.count("leases seen", first.len());
-        self.had.extend(first.iter().map(|(uid, _)| *uid));
         let mut wrong = twice(&first);
         for _ in 0..3 {
             if wrong.is_empty() {
@@ -430,7 +433,7 @@ fn mounts() -> BTreeSet<String> {
 }
 
 /// Everything that carries a number of the range.
-fn carriers(queues: &OwnedFd, had: &BTreeSet<u32>) -> BTreeMap<u32, BTreeSet<Thing>> {
+fn carriers(queues: &OwnedFd, keyed: &BTreeSet<u32>) -> BTreeMap<u32, BTreeSet<Thing>> {
     let mut found: BTreeMap<u32, BTreeSet<Thing>> = BTreeMap::new();
     let mut add = |number: u32, thing: &Thing| {
         if is_ours(number) {
@@ -451,7 +454,7 @@ fn carriers(queues: &OwnedFd, had: &BTreeSet<u32>) -> BTreeMap<u32, BTreeSet<Thi
         let (uid, rest) = line.split_once(':').expect("a user");
         let uid: u32 = uid.trim().parse().expect("a number");
         let keys = rest.split_whitespace().nth(1).expect("keys");
-        if had.contains(&uid) && !keys.starts_with("0/") {
+        if keyed.contains(&uid) && !keys.starts_with("0/") {
             add(uid, &Thing::Keys);
         }
     }

@@ -16,6 +16,7 @@ use crate::exec_directory::Kind;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::place::{self, Place};
 use crate::plan::{IdMap, Owner, Step, Tmpfs};
+use crate::sys::fault::{Point, reached};
 use crate::sys::mount::{self, Change};
 use crate::sys::{SysError, SysResult, fs as files, userns};
 
@@ -45,6 +46,7 @@ impl Workshop {
             tracing::debug!(%step);
             self.host_step(step, &mut views)
                 .or_fail(step.stage(), step.subject())?;
+            reached(Point::HostStepDone);
         }
         Ok(views)
     }

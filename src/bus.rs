@@ -16,6 +16,7 @@ use crate::holder::{HeldBy, ProcessRecord, Watched};
 use crate::manager::{Adopted, Equipped};
 use crate::protocol::{AcquireReply, ERRORS, PATH, PrepareReply, Properties, assignments};
 use crate::request::Request;
+use crate::sys::fault::{Point, reached};
 use crate::sys::identity::{NamespaceId, our_namespace, recognise};
 use crate::sys::socket::peer;
 use crate::uid::Uid;
@@ -178,6 +179,7 @@ async fn prepare(
         failed => failed,
     };
     let namespace = or_let_go(&watcher, equipped.identity.uid, holder, ready).await?;
+    reached(Point::ReplyDue);
     Ok(reply(equipped, namespace))
 }
 
@@ -199,6 +201,7 @@ async fn acquire(watcher: Arc<Watcher>, request: Request) -> Result<AcquireReply
     };
     let watching = hold(&watcher, identity.uid, &holder, watched);
     or_let_go(&watcher, identity.uid, holder, watching).await?;
+    reached(Point::ReplyDue);
     Ok(AcquireReply {
         uid: identity.uid.get(),
         gid: identity.gid,

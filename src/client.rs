@@ -24,6 +24,9 @@ use crate::sys::{run, wire};
 /// How long a daemon may take to answer on its socket when it is started, or to go away.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many daemons may end before one has answered.
+const TRIES: usize = 20;
+
 /// Largest answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 1 << 20;
 
@@ -77,16 +80,19 @@ fn call(member: &str, body: &(impl Serialize + DynamicType)) -> Result<Message, 
 
 /// Sends a call to the daemon and waits for its answer.
 fn converse(message: &Message) -> Result<Message, Failure> {
-    let deadline = Instant::now().checked_add(PATIENCE);
-    loop {
-        let stream = connect(deadline)?;
+    for _ in 0..TRIES {
+        let stream = connect(Instant::now().checked_add(PATIENCE))?;
         // No whole answer means that the daemon ended just then. The next one takes over what it had
         // begun for us, and to ask again changes nothing: a process holds a lease once.
         if let Some(reply) = exchange(stream, message)? {
             return answer(reply);
         }
-        give_up_after(deadline, "the daemon closed the connection")?;
     }
+    Err(Failure::new(
+        Stage::Daemon,
+        SOCKET,
+        format!("the daemon closed the connection {TRIES} times without an answer"),
+    ))
 }
 
 /// A connection to the daemon, which is started if there is none.

@@ -16,6 +16,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::layout::LEASES;
 use crate::life::State;
+use crate::sys::fault::{Point, reached};
 use crate::sys::gone;
 
 /// A name, a number, and who holds it.
@@ -39,6 +40,10 @@ pub struct Lease {
     pub reason: Option<String>,
     /// When it began, in seconds since 1970.
     pub since: u64,
+    /// When its last holder ended, in milliseconds of the boot's clock (clock_gettime(2),
+    /// `CLOCK_BOOTTIME`): its processes have their grace from then on, whichever daemon gives it.
+    #[serde(default)]
+    pub ended: Option<u64>,
     /// The boot during which it was made: a lease from an earlier one has no holders.
     pub boot_id: String,
     /// The PID namespace that the numbers of its holders are of.
@@ -103,6 +108,7 @@ impl Lease {
             state: State::Quarantined,
             reason: Some(format!("the file of the lease was damaged: {why}")),
             since: 0,
+            ended: None,
             boot_id: String::new(),
             pid_namespace: 0,
             holders: Vec::new(),
@@ -134,6 +140,7 @@ pub fn save(lease: &Lease) -> Result<(), Failure> {
             .permissions(Permissions::from_mode(0o644))
             .tempfile_in(LEASES)?;
         file.write_all(&text)?;
+        reached(Point::LeaseHalfSaved);
         file.persist(&path)?;
         Ok::<_, std::io::Error>(())
     })();

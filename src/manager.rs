@@ -23,6 +23,7 @@ use crate::published;
 use crate::registry::Registry;
 use crate::request::Request;
 use crate::spec::Spec;
+use crate::sys::fault::{Point, reached};
 use crate::sys::identity::{boot_id, our_namespace};
 use crate::sys::ipc::Ipc;
 use crate::sys::random::hex_id;
@@ -52,7 +53,9 @@ impl Equipped {
     /// # Errors
     /// Of the stage of the step that failed. The lease goes on: its holder has to be let go.
     pub fn build_namespace(&mut self) -> Result<OwnedFd, Failure> {
-        build_namespace(&self.steps, std::mem::take(&mut self.views))
+        let namespace = build_namespace(&self.steps, std::mem::take(&mut self.views));
+        reached(Point::NamespaceBuilt);
+        namespace
     }
 }
 
@@ -116,10 +119,7 @@ impl Manager {
         let spec = Spec::check(request)?;
         let claim = self.claim(&spec, holder)?;
         let equipped = self.equip(&spec, &claim);
-        if equipped.is_err() {
-            log_failure(self.holder_ended(claim.uid, holder));
-        }
-        equipped
+        self.finished(claim.uid, holder, equipped)
     }
 
     /// A user without a service: it exists as long as `holder`. Nothing is made for it.
@@ -130,11 +130,22 @@ impl Manager {
         let spec = Spec::check(request)?;
         spec.require_user_alone()?;
         let claim = self.claim(&spec, holder)?;
-        let identity = identity(&spec, &claim);
-        if identity.is_err() {
-            log_failure(self.holder_ended(claim.uid, holder));
+        self.finished(claim.uid, holder, identity(&spec, &claim))
+    }
+
+    /// Nothing more is made for a holder: from here on its lease may end.
+    fn finished<T>(
+        &self,
+        uid: Uid,
+        holder: &HeldBy,
+        made: Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.table().equipped(holder);
+        self.changed.notify_all();
+        if made.is_err() {
+            log_failure(self.holder_ended(uid, holder));
         }
-        identity
+        made
     }
 
     /// What [`prepare`](Self::prepare) would do for a request, with nothing taken or changed.
@@ -185,6 +196,7 @@ impl Manager {
         let made = plan.made_for_the_lease();
         if !made.is_empty() {
             self.table().note_made(claim.uid, made)?;
+            reached(Point::DirectoriesNoted);
         }
         let views = self.workshop.prepare_host(&plan.host)?;
         drop(alone);

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::{BY_NAME, BY_UID, RANGES, USERS};
 use crate::lease::Lease;
+use crate::sys::fault::{Point, reached};
 use crate::sys::gone;
 use crate::uid::{UidRange, UidRanges};
 
@@ -33,6 +34,7 @@ pub fn publish(name: &str, uid: u32) -> Result<(), Failure> {
             }
             made => made.or_fail(Stage::User, link.display().to_string())?,
         }
+        reached(Point::NameHalfPublished);
     }
     Ok(())
 }
@@ -50,6 +52,7 @@ pub fn withdraw(name: &str, uid: u32) -> Result<(), Failure> {
             Err(error) => gone(Err(error)),
         };
         removed.or_fail(Stage::User, link.display().to_string())?;
+        reached(Point::NameHalfWithdrawn);
     }
     Ok(())
 }

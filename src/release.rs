@@ -13,7 +13,9 @@ use crate::lease::{self, Lease};
 use crate::life::{TAKING_BACK, TakeBack};
 use crate::place::{self, Place};
 use crate::published;
+use crate::sys::clock::now;
 use crate::sys::ending::end_all;
+use crate::sys::fault::{Point, reached};
 use crate::sys::fs::{open_beneath, status};
 use crate::sys::ipc::Ipc;
 use crate::sys::process::{Process, holding, sharing_group};
@@ -38,8 +40,26 @@ pub fn release(lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
     let parts = TAKING_BACK.into_iter();
     for part in parts.filter(|part| lease.dynamic || part.is_for_static_users()) {
         take_back(part, lease, ipc)?;
+        if let Some(point) = point(part) {
+            reached(point);
+        }
     }
     Ok(())
+}
+
+/// What the tests know the end of a part as.
+fn point(part: TakeBack) -> Option<Point> {
+    Some(match part {
+        // It has its own, in the middle.
+        TakeBack::Processes => return None,
+        TakeBack::Ipc => Point::IpcRemoved,
+        TakeBack::Keys => Point::KeysCleared,
+        TakeBack::Directories => Point::DirectoriesRemoved,
+        TakeBack::Views => Point::ViewsRemoved,
+        TakeBack::Holds => Point::HoldsRemoved,
+        TakeBack::Name => Point::NameWithdrawn,
+        TakeBack::Number => Point::LeaseRemoved,
+    })
 }
 
 fn take_back(part: TakeBack, lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
@@ -75,17 +95,22 @@ pub fn refresh_caches() {
 
 /// Ends every process that carries the number, and sees that none is left.
 fn stop_processes(lease: &Lease) -> Result<(), Failure> {
-    for (signal, wait) in [(Signal::TERM, lease.grace()), (Signal::KILL, LAST_WAIT)] {
+    let grace = grace_left(lease);
+    for (signal, wait) in [(Signal::TERM, grace), (Signal::KILL, LAST_WAIT)] {
         // To look at one process after the other never meets one that forks and leaves faster than
         // we look. So SIGKILL, which the kernel sends to all at once, is sent even if nobody was
         // seen.
-        if signal == Signal::TERM && running(lease)?.is_empty() {
+        if signal == Signal::TERM && (wait.is_zero() || running(lease)?.is_empty()) {
             continue;
         }
         let sent = end_all(lease.uid, signal).and_then(|()| match signal {
             // A stopped process takes SIGTERM only once it goes on.
             Signal::TERM => end_all(lease.uid, Signal::CONT),
             _ => Ok(()),
+        });
+        reached(match signal {
+            Signal::TERM => Point::TermSent,
+            _ => Point::KillSent,
         });
         match sent {
             // They get no time to end by themselves, then.
@@ -122,6 +147,13 @@ fn stop_processes(lease: &Lease) -> Result<(), Failure> {
         None => Ok(()),
         Some(process) => refused(process, "is not the user's but has its group; end it"),
     }
+}
+
+/// How long its processes may go on: as long as its services say, from the end of the last holder. A
+/// daemon that is started anew does not begin again.
+fn grace_left(lease: &Lease) -> Duration {
+    let spent = lease.ended.map_or(0, |ended| now().saturating_sub(ended));
+    lease.grace().saturating_sub(Duration::from_millis(spent))
 }
 
 /// The processes that carry the number.

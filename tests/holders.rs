@@ -213,7 +213,8 @@ fn a_quarantine_is_lifted_by_release_once_its_reason_is_gone() {
         again.signal(Signal::KILL);
         again.end();
         arena.wait_until_idle();
-        // The number is free: the name has it again.
+        // The number is free: the name has it again, once it has forgotten the other.
+        arena.forget_numbers();
         let again = dynamic_uid(&arena.run(["dynuser", "run", "-u", "b", "id", "-u"]).ok());
         assert_eq!(u64::from(again), uid);
         arena.wait_until_idle();
@@ -257,7 +258,7 @@ fn a_damaged_lease_keeps_its_number_until_somebody_says_so_and_nothing_carries_i
     assert!(survivor.runs(), "nobody knows whose it is");
     survivor.stop();
     arena.run(["dynuser", "release", "63102"]).ok();
-    arena.wait_until_idle();
+    arena.forget_numbers();
     assert_eq!(uid(), 63102);
 }
 

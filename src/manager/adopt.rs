@@ -13,6 +13,8 @@ use crate::names::{ServiceName, UserName};
 use crate::published;
 use crate::registry::Registry;
 use crate::release::refresh_caches;
+use crate::sys::clock::now;
+use crate::sys::fault::{Point, reached};
 use crate::uid::Uid;
 
 /// A holder that lives on.
@@ -49,6 +51,7 @@ impl Manager {
             let lease = self.lock_adopted(lease);
             log_failure(lease::save(&lease));
             table.put(lease);
+            reached(Point::LeaseAdopted);
         }
         self.locks.give_back_unclaimed();
         let named = || {
@@ -59,6 +62,7 @@ impl Manager {
         for lease in named() {
             log_failure(published::publish(&lease.name, lease.uid));
         }
+        reached(Point::NamesRepublished);
         sweep_holds(table.leases())?;
         let known: Vec<(UserName, Uid)> = named().filter_map(who).collect();
         let any = table.leases().next().is_some();
@@ -154,6 +158,9 @@ impl Manager {
         };
         if !alive.is_empty() {
             lease.holders = alive;
+        }
+        if state == State::Ending {
+            lease.ended.get_or_insert_with(now);
         }
         lease.state = state;
         Ok(lease)

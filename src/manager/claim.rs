@@ -17,6 +17,7 @@ use crate::published;
 use crate::release::refresh_caches;
 use crate::spec::Spec;
 use crate::sys::accounts::{AccountsLock, local_conflict, lock_accounts};
+use crate::sys::fault::{Point, reached};
 use crate::uid::{Uid, UidRanges};
 
 /// How long a request that waits for the end of another lease goes without looking itself.
@@ -90,10 +91,12 @@ impl Manager {
                 (Standing::Busy, _) | (_, Directories::Busy) => drop(self.wait(table)),
                 (Standing::Live(claim), Directories::Free) => {
                     table.share(claim.uid, holder)?;
+                    table.equipping(&holder.by);
                     return Ok(Some(claim));
                 }
                 (Standing::Unknown, Directories::Free) => {
                     table.begin(spec.user());
+                    reached(Point::NameBegun);
                     return Ok(None);
                 }
             }
@@ -198,7 +201,9 @@ impl Manager {
         let made = table.lease(claim.uid).map(|old| old.made.clone());
         lease.made.extend(made.into_iter().flatten());
         lease::save(&lease)?;
+        reached(Point::LeaseSaved);
         table.put(lease);
+        table.equipping(&holder.by);
         drop(table);
         if !claim.dynamic {
             return Ok(Entered::Yes);
@@ -206,9 +211,11 @@ impl Manager {
         let published = published::publish(name, claim.uid.get());
         // Whoever adds a user from here on can find this one.
         drop(accounts);
+        reached(Point::NamePublished);
         if published.is_err() {
-            log_failure(self.holder_ended(claim.uid, &holder.by));
-        } else if !spec.service().is_passing() {
+            return self.finished(claim.uid, &holder.by, published.map(|()| Entered::Yes));
+        }
+        if !spec.service().is_passing() {
             self.registry().remember(spec.user(), claim.uid);
         }
         published.map(|()| Entered::Yes)
@@ -235,6 +242,7 @@ impl Manager {
             since: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |age| age.as_secs()),
+            ended: None,
             boot_id: self.boot_id.clone(),
             pid_namespace: self.pid_namespace,
             holders: vec![holder.clone()],

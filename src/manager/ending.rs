@@ -8,7 +8,11 @@ use crate::lease::{self, Lease};
 use crate::life::State;
 use crate::published;
 use crate::release::{refresh_caches, release};
+use crate::sys::fault::{Point, reached};
 use crate::uid::Uid;
+
+/// How many leases of a former daemon are taken back at the same time.
+const MOST_AT_ONCE: usize = 16;
 
 impl Manager {
     /// A holder of a lease has ended. When it was the last one, everything is taken back before
@@ -18,6 +22,7 @@ impl Manager {
     /// Why the number is in quarantine from now on, if not everything could be taken back.
     pub fn holder_ended(&self, uid: Uid, holder: &HeldBy) -> Result<(), Failure> {
         let last = self.table().let_go(uid, holder);
+        reached(Point::HolderEnded);
         let ended = last.map_or(Ok(()), |lease| self.take_back(&lease));
         // Its file may go only when no lease on disk speaks of it any more. One that stays is swept
         // away by the next daemon.
@@ -66,6 +71,7 @@ impl Manager {
         if lease.state == State::Ending {
             log_failure(lease::save(lease));
         }
+        reached(Point::EndingSaved);
         let released = self.refuse_shared(lease);
         self.ended(lease, released.and_then(|()| release(lease, &self.ipc)))
     }
@@ -124,6 +130,7 @@ impl Manager {
                 let stuck = self.table().stuck(uid, failure.to_string());
                 if let Some(lease) = stuck {
                     log_failure(lease::save(&lease));
+                    reached(Point::QuarantineSaved);
                 }
                 refresh_caches();
             }
@@ -155,12 +162,21 @@ impl Manager {
     pub fn retry_quarantined(&self) {
         self.look_at_conflicts();
         self.table().let_quarantine_be_tried();
-        loop {
-            let next = self.table().unfinished();
-            match next {
-                Some(lease) => log_failure(self.take_back(&lease)),
-                None => break,
+        let work = || {
+            loop {
+                let next = self.table().unfinished();
+                match next {
+                    Some(lease) => log_failure(self.take_back(&lease)),
+                    None => break,
+                }
             }
-        }
+        };
+        // One that is deaf to SIGTERM must not keep all others waiting for its grace.
+        let workers = self.table().count_unfinished().min(MOST_AT_ONCE);
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(work);
+            }
+        });
     }
 }

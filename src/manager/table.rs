@@ -11,6 +11,8 @@ use crate::lease::{self, Lease};
 use crate::life::{Event, State};
 use crate::names::UserName;
 use crate::spec::Spec;
+use crate::sys::clock::now;
+use crate::sys::fault::{Point, reached};
 use crate::uid::Uid;
 
 /// What the table says of a name.
@@ -55,6 +57,9 @@ pub(super) struct Table {
     reserved: HashMap<u32, String>,
     /// Numbers whose lease somebody is seeing to its end: nobody else may.
     releasing: BTreeSet<u32>,
+    /// Holders for whom directories and names are still being made: even when they have ended, the
+    /// lease must not, or what is made after its end stays for ever.
+    equipping: Vec<HeldBy>,
     /// Numbers in quarantine that were tried, until it is time to try again.
     given_up: BTreeSet<u32>,
 }
@@ -118,6 +123,7 @@ impl Table {
             return false;
         }
         self.reserved.insert(uid.get(), user.to_string());
+        reached(Point::CandidateReserved);
         true
     }
 
@@ -138,7 +144,9 @@ impl Table {
             lease.state = moved(lease, Event::Joined).unwrap_or(lease.state);
             lease.holders.retain(|other| other.by != holder.by);
             lease.holders.push(holder.clone());
-        })
+        })?;
+        reached(Point::LeaseShared);
+        Ok(())
     }
 
     /// Notes directories in /run that are about to be made under a lease.
@@ -222,10 +230,14 @@ impl Table {
     }
 
     /// Takes a holder from a lease. When it was the last one, the lease is ending now, and is given
-    /// to the caller, who alone must see it to its end.
+    /// to the caller, who alone must see it to its end. Nothing happens while things are made for it:
+    /// whoever makes them looks again.
     pub(super) fn let_go(&mut self, uid: Uid, holder: &HeldBy) -> Option<Lease> {
         let lease = self.leases.get(&uid.get())?;
         let mine = |other: &Holder| other.by == *holder;
+        if self.equipping.contains(holder) {
+            return None;
+        }
         if lease.state != State::Running || !lease.holders.iter().any(mine) {
             return None;
         }
@@ -234,29 +246,49 @@ impl Table {
         if last {
             // It stays in the lease while that is ending: its directories are not free yet.
             changed.state = moved(lease, Event::LastHolderEnded)?;
+            changed.ended = Some(now());
             self.releasing.insert(lease.uid);
         } else {
             changed.state = moved(lease, Event::HolderEnded)?;
             changed.holders.retain(|other| !mine(other));
             log_failure(lease::save(&changed));
+            reached(Point::HolderDropped);
         }
         self.put(changed.clone());
         last.then_some(changed)
     }
 
+    /// Things are about to be made for a holder.
+    pub(super) fn equipping(&mut self, holder: &HeldBy) {
+        self.equipping.push(holder.clone());
+    }
+
+    /// Everything is made for a holder, or nothing more will be.
+    pub(super) fn equipped(&mut self, holder: &HeldBy) {
+        self.equipping.retain(|other| other != holder);
+    }
+
     /// A lease whose end is still to come: what the former daemon did not finish, or nobody could.
     /// Given once, to a caller who must see it to its end.
     pub(super) fn unfinished(&mut self) -> Option<Lease> {
-        let next = self.leases.values().find(|lease| {
-            let uid = &lease.uid;
-            lease.state.is_to_be_taken_back()
-                && !lease.is_damaged()
-                && !self.releasing.contains(uid)
-                && !self.given_up.contains(uid)
-                && !self.pending.contains(&lease.name)
-        })?;
+        let mut leases = self.leases.values();
+        let next = leases.find(|lease| self.is_unfinished(lease))?;
         self.releasing.insert(next.uid);
         Some(Lease::clone(next))
+    }
+
+    /// How many of them there are.
+    pub(super) fn count_unfinished(&self) -> usize {
+        let leases = self.leases.values();
+        leases.filter(|lease| self.is_unfinished(lease)).count()
+    }
+
+    fn is_unfinished(&self, lease: &Lease) -> bool {
+        lease.state.is_to_be_taken_back()
+            && !lease.is_damaged()
+            && !self.releasing.contains(&lease.uid)
+            && !self.given_up.contains(&lease.uid)
+            && !self.pending.contains(&lease.name)
     }
 
     /// The lease of a number that is in quarantine, for a caller who must see it to its end.
@@ -312,6 +344,7 @@ impl Table {
             .filter(|lease| lease.state == State::Running)
             .filter_map(|lease| Some((Uid::new(lease.uid)?, lease.ended_holders())))
             .flat_map(|(uid, ended)| ended.into_iter().map(move |holder| (uid, holder)))
+            .filter(|(_, holder)| !self.equipping.contains(holder))
             .collect()
     }
 

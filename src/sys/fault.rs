@@ -72,6 +72,8 @@ points! {
     DirectoriesRemoved "directories-removed"
     /// Its copies of the user databases are removed.
     ViewsRemoved "views-removed"
+    /// The files behind its descriptors are removed.
+    HoldsRemoved "holds-removed"
     /// The first of the two links is removed.
     NameHalfWithdrawn "name-half-withdrawn"
     /// Both links are removed.

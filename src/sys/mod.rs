@@ -7,9 +7,10 @@
 
 pub mod accounts;
 pub mod child;
+pub mod clock;
 pub mod ending;
-pub mod file;
 pub mod fault;
+pub mod file;
 pub mod fs;
 pub mod hold;
 pub mod identity;

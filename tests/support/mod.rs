@@ -244,6 +244,15 @@ impl Arena {
         serde_json::from_str(&json).unwrap_or_else(|error| panic!("not an array: {error}: {json}"))
     }
 
+    /// Lets every name begin anew: as on a host that has never seen it. No lease may be left.
+    pub(crate) fn forget_numbers(&self) {
+        self.wait_until_idle();
+        for daemon in self.daemons() {
+            self.run(["kill", "-9", &daemon]).ok();
+        }
+        self.run(["rm", "-rf", "/var/lib/dynuser"]).ok();
+    }
+
     /// Waits until no lease is left.
     pub(crate) fn wait_until_idle(&self) {
         wait_until("all leases have ended", || self.list().is_empty());
@@ -253,7 +262,7 @@ impl Arena {
     pub(crate) fn disk(&self) -> String {
         self.sh(
             "find /var/lib /var/cache /var/log /var/tmp /tmp /run /home /root /dev/shm \
-             -path /run/dynuser -prune -o -printf '%p %y %m %U:%G %s %l\\n' | sort \
+             \\( -path /run/dynuser -o -path /var/lib/dynuser \\) -prune -o -printf '%p %y %m %U:%G %s %l\\n' | sort \
              | sed '/ d /s/ [0-9]* $//'",
         )
         .ok()

@@ -31,6 +31,9 @@ pub fn start_logging(log: Log) {
         .with_ansi(false)
         .with_max_level(level)
         .with_target(false)
+        // It would tell on standard error that standard error cannot be written to, and a full disk
+        // would end the daemon by the panic of that.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -48,6 +48,9 @@ pub struct Lease {
     pub boot_id: String,
     /// The PID namespace that the numbers of its holders are of.
     pub pid_namespace: u64,
+    /// What tells that namespace from all others of the boot, where the kernel has it.
+    #[serde(default)]
+    pub pid_namespace_handle: Option<String>,
     /// Who holds it.
     pub holders: Vec<Holder>,
     /// The directories in /run that were made under it, and go with it: noted before they are made.
@@ -111,6 +114,7 @@ impl Lease {
             ended: None,
             boot_id: String::new(),
             pid_namespace: 0,
+            pid_namespace_handle: None,
             holders: Vec::new(),
             made: Vec::new(),
         }

@@ -26,6 +26,7 @@ use crate::spec::Spec;
 use crate::sys::fault::{Point, reached};
 use crate::sys::identity::{boot_id, our_namespace};
 use crate::sys::ipc::Ipc;
+use crate::sys::namespace::pid_namespace_handle;
 use crate::sys::random::hex_id;
 use crate::uid::Uid;
 
@@ -75,6 +76,7 @@ pub struct Manager {
     config: Mutex<Arc<Config>>,
     boot_id: String,
     pid_namespace: u64,
+    pid_namespace_handle: Option<String>,
 }
 
 /// What one activation of a service got from the table.
@@ -106,6 +108,8 @@ impl Manager {
             pid_namespace: our_namespace("pid")
                 .or_fail(Stage::Daemon, "the PID namespace")?
                 .1,
+            pid_namespace_handle: pid_namespace_handle()
+                .or_fail(Stage::Daemon, "the PID namespace")?,
         })
     }
 

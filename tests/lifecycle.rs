@@ -362,3 +362,42 @@ fn a_launcher_that_is_killed_while_it_waits_ends_its_service() {
     arena.wait_until_idle();
     assert!(!arena.processes().iter().any(|line| line.contains("sleep")));
 }
+
+#[test]
+fn a_container_that_is_started_anew_goes_on_where_the_former_one_was_ended() {
+    let arena = Arena::new();
+    let container = |script: &str| {
+        let words = [
+            "unshare",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "sh",
+            "-c",
+            script,
+        ];
+        arena.run(words)
+    };
+    // Its PID 1 ends, and everything else in it is killed: /run stays as it is.
+    let former = "dynuser run -u box -p RuntimeDirectory=box sleep 1000 >/dev/null 2>&1 &
+                  until test -d /run/box; do sleep 0.01; done; kill -9 $$";
+    let _killed = container(former);
+    let left = arena.list();
+    assert_eq!(left[0]["name"], "box");
+    let path = format!("/run/dynuser/leases/{}", left[0]["uid"]);
+    let lease: serde_json::Value =
+        serde_json::from_str(&arena.run(["cat", &path]).ok()).expect("a lease");
+    let anew = "dynuser run -u other true && until [ \"$(dynuser list --json)\" = '[]' ]; do sleep 0.01; done; \
+                dynuser run -u box id -u; test -d /run/box && echo left";
+    let output = container(anew);
+    if lease["pid_namespace_handle"].is_null() {
+        // A kernel before 6.18 cannot tell that nobody of it is left.
+        let why = output.stderr;
+        assert!(
+            why.contains("another PID namespace") && why.contains(&format!("rm {path}")),
+            "{why}"
+        );
+    } else {
+        assert_eq!(output.stdout, format!("{}\n", left[0]["uid"]), "{output}");
+    }
+}

@@ -15,6 +15,7 @@ use crate::registry::Registry;
 use crate::release::refresh_caches;
 use crate::sys::clock::now;
 use crate::sys::fault::{Point, reached};
+use crate::sys::namespace::is_gone;
 use crate::uid::Uid;
 
 /// A holder that lives on.
@@ -78,22 +79,38 @@ impl Manager {
     /// From another PID namespace (a container that sees our /run) every holder looks dead, and what
     /// runs under its number cannot be seen at all: nothing may be taken back there.
     fn refuse_foreign(&self, found: &[Found]) -> Result<(), Failure> {
-        let foreign = found
-            .iter()
-            .filter_map(|found| found.lease.as_ref().ok())
-            .filter(|lease| lease.boot_id == self.boot_id)
-            .find(|lease| lease.pid_namespace != self.pid_namespace);
-        match foreign {
-            None => Ok(()),
-            Some(lease) => Err(Failure::new(
-                Stage::Daemon,
-                format!("{LEASES}/{}", lease.uid),
-                format!(
-                    "{} belongs to processes of another PID namespace; start the daemon there",
-                    lease.name
-                ),
-            )),
+        for lease in found.iter().filter_map(|found| found.lease.as_ref().ok()) {
+            if lease.boot_id != self.boot_id || !self.is_foreign(lease)? {
+                continue;
+            }
+            let file = format!("{LEASES}/{}", lease.uid);
+            let why = format!(
+                "{} belongs to processes of another PID namespace; start the daemon there. If that was \
+                 this container before it was started anew: rm {file}",
+                lease.name
+            );
+            return Err(Failure::new(Stage::Daemon, file, why));
         }
+        Ok(())
+    }
+
+    /// Whether the holders of a lease may be alive in a PID namespace that is not ours.
+    fn is_foreign(&self, lease: &Lease) -> Result<bool, Failure> {
+        if self.is_of_our_namespace(lease) {
+            return Ok(false);
+        }
+        let handle = lease.pid_namespace_handle.as_deref();
+        let gone = handle.map_or(Ok(false), is_gone);
+        Ok(!gone.or_fail(Stage::Daemon, format!("{LEASES}/{}", lease.uid))?)
+    }
+
+    fn is_of_our_namespace(&self, lease: &Lease) -> bool {
+        // The inode's number is used again after the namespace's end, the handle never.
+        let same = match (&lease.pid_namespace_handle, &self.pid_namespace_handle) {
+            (Some(theirs), Some(ours)) => theirs == ours,
+            _ => true,
+        };
+        same && lease.pid_namespace == self.pid_namespace
     }
 
     /// Opens the registry for writing, and notes what a daemon that was killed may not have.
@@ -135,8 +152,11 @@ impl Manager {
             return Ok(Lease::damaged(lease.uid, "nobody can have such a number"));
         };
         let mut alive: Vec<Holder> = Vec::new();
-        // After a reboot nobody holds anything, whatever processes have the same numbers now.
-        let counts = lease.state == State::Running && lease.boot_id == self.boot_id;
+        // After a reboot, or the end of the container, nobody holds anything, whatever processes have
+        // the same numbers now.
+        let counts = lease.state == State::Running
+            && lease.boot_id == self.boot_id
+            && self.is_of_our_namespace(&lease);
         for holder in lease.holders.iter().filter(|_| counts) {
             // An error is no sign of life or death. To guess wrong would end a running service, or
             // give its number away: better no daemon until it is known.

@@ -245,6 +245,7 @@ impl Manager {
             ended: None,
             boot_id: self.boot_id.clone(),
             pid_namespace: self.pid_namespace,
+            pid_namespace_handle: self.pid_namespace_handle.clone(),
             holders: vec![holder.clone()],
             made: Vec::new(),
         }

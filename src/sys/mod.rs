@@ -21,6 +21,7 @@ pub mod lock;
 pub mod memory;
 pub mod mount;
 pub mod names;
+pub mod namespace;
 pub mod nscd;
 mod owned;
 pub mod process;

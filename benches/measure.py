@@ -209,6 +209,76 @@ def look_ups():
                 ["look-up", "", "min", "median", "× bare `readlink`: median (min)"], rows)
 
 
+def resident(pid):
+    """Resident memory of a process in MB, and how much of it is its own (anonymous)."""
+    with open(f"/proc/{pid}/status") as file:
+        status = file.read()
+    return [int(re.search(rf"^{name}:\s*(\d+) kB$", status, re.M)[1]) / 1000
+            for name in ("VmRSS", "RssAnon")]
+
+
+class Client:
+    """Asks for users through the socket, one after the other, and holds them."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([sys.executable, "-B", f"{BENCH}/client.py"], text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, command):
+        print(command, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline().split(None, 1)
+        return answer[0] == "ok", answer[1].strip() if len(answer) > 1 else ""
+
+
+def pool():
+    """The whole range, held by descriptors: no process of its users is there to be looked at."""
+    # Numbers that carry kernel keys are passed over, so a range of its own that nobody has used.
+    os.makedirs("/etc/dynuser", exist_ok=True)
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/etc/dynuser")
+    write("/etc/dynuser/dynuser.conf", "[Manager]\nUIDRange=200000-204335\n")
+    rows, count = [], 100
+    with Daemon() as daemon:
+        memory = {0: resident(daemon.process.pid)}
+        client = Client()
+        taken, base = 0, None
+        for until in (0, 1000, 2000, 3000, 4000, 4236):
+            if until > taken:
+                client.ask(f"many fill{until}- {until - taken}")
+                taken = until
+            good, answer = client.ask(f"rate at{until}- {count}")
+            if not good:
+                sys.exit(f"an allocation failed: {answer}")
+            a_second, median, last = map(int, answer.split())
+            base = base or a_second
+            rows.append([f"{taken:,}", f"{a_second:,}", f"{median / 1000:.2f}", f"{a_second / base:.2f}"])
+            taken += count
+        memory[taken] = resident(daemon.process.pid)
+        begun = time.perf_counter()
+        good, why = client.ask("acquire one-more")
+        refused = (time.perf_counter() - begun) * 1000
+        if good:
+            sys.exit("there was one more number")
+        daemon.process.kill()
+        daemon.process.wait()
+        os.remove("/run/dynuser/manager")
+        begun = time.perf_counter()
+        with Daemon() as second:
+            adopted = time.perf_counter() - begun
+            memory["adopted"] = resident(second.process.pid)
+            # The others are let go by the daemon's successors; nobody waits for that here.
+            leases = len(os.listdir("/run/dynuser/leases"))
+        # What __exit__ ends in its place.
+        daemon.process = subprocess.Popen(["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"])
+        time.sleep(0.2)
+    client.process.kill()
+    print_table(f"Allocations through the socket, {count} in a row, one client: by how many of 4,336 numbers are taken",
+                ["taken", "a second", "median ms", "× none taken"], rows)
+    print(f"\nThe {taken:,}th took {last / 1000:.2f} ms; one more was refused after {refused:.2f} ms: {why}.\n"
+          f"A daemon after kill -9 answered after {adopted:.2f} s with all {leases:,} leases.")
+    print_table("The daemon's memory, MB", ["leases", "resident", "anonymous"],
+                [[f"{leases}", *(f"{size:.1f}" for size in sizes)] for leases, sizes in memory.items()])
+
+
 def cpu():
     with open("/proc/cpuinfo") as file:
         model = re.search(r"^model name\s*: (.*)$", file.read(), re.M)
@@ -233,6 +303,7 @@ def main():
     write(f"{BENCH}/nsswitch.conf", "passwd: files dynuser\ngroup: files dynuser\nshadow: files\n")
     launches(False, rounds)
     look_ups()
+    pool()
     print(f"\nSizes: `libnss_dynuser.so.2` {os.stat(f'{BENCH}/libnss_dynuser.so.2').st_size:,} bytes, "
           f"`dynuser` {os.stat(DYNUSER).st_size:,} bytes.")
 

@@ -71,10 +71,13 @@ pub fn table(found: &[Found]) -> String {
                 state(lease).word().into(),
                 first_pid(lease).map_or_else(|| "-".into(), |pid| pid.to_string()),
                 age(lease.since),
-                lease
-                    .reason
-                    .clone()
-                    .unwrap_or_else(|| lease.services().join(" ")),
+                harmless(&match &lease.reason {
+                    Some(reason) if lease.state == State::Running => {
+                        format!("{} ({reason})", lease.services().join(" "))
+                    }
+                    Some(reason) => reason.clone(),
+                    None => lease.services().join(" "),
+                }),
             ],
             Err(why) => [
                 "-".into(),
@@ -82,7 +85,7 @@ pub fn table(found: &[Found]) -> String {
                 "damaged".into(),
                 "-".into(),
                 "-".into(),
-                why.clone(),
+                harmless(why),
             ],
         });
     }
@@ -152,7 +155,7 @@ pub fn details(lease: &Lease) -> String {
         ("Directories", directories(lease).join(" ")),
     ];
     if let Some(reason) = &lease.reason {
-        lines.push(("Reason", reason.clone()));
+        lines.push(("Reason", harmless(reason)));
     }
     lines
         .iter()

@@ -7,7 +7,7 @@
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -53,10 +53,38 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
+/// A call of the C library, and what it is about.
+#[derive(Clone, Debug)]
+struct Call {
+    call: &'static str,
+    subject: String,
+}
+
+impl Default for Call {
+    fn default() -> Self {
+        Self {
+            call: "nss",
+            subject: String::new(),
+        }
+    }
+}
+
+/// Where a thread tells which call it is in: one that never returns can still be named.
+struct Progress(Arc<Mutex<Call>>);
+
+impl Progress {
+    fn at(&self, call: &'static str, subject: impl std::fmt::Display) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Call {
+            call,
+            subject: subject.to_string(),
+        };
+    }
+}
+
 /// A question that has been asked.
 #[derive(Debug)]
 pub struct Asked {
-    question: Question,
+    at: Arc<Mutex<Call>>,
     answered: mpsc::Receiver<SysResult<Answer>>,
 }
 
@@ -66,15 +94,16 @@ pub struct Asked {
 /// Those of clone(2).
 pub fn ask(question: Question) -> SysResult<Asked> {
     let (answer, answered) = mpsc::sync_channel(1);
-    let asked = question.clone();
+    let at = Arc::new(Mutex::new(Call::default()));
+    let progress = Progress(Arc::clone(&at));
     std::thread::Builder::new()
         .name("nss".into())
         .spawn(move || {
             // Nobody listens any more when the deadline has passed, which is no error here.
-            drop(answer.send(look_up_all(&asked)));
+            drop(answer.send(look_up_all(&question, &progress)));
         })
         .during("clone", "nss")?;
-    Ok(Asked { question, answered })
+    Ok(Asked { at, answered })
 }
 
 impl Asked {
@@ -84,34 +113,39 @@ impl Asked {
     /// Those of getpwnam_r(3) and its kin; `ETIMEDOUT` for no answer in time.
     pub fn answer(self, deadline: Duration) -> SysResult<Answer> {
         self.answered.recv_timeout(deadline).unwrap_or_else(|_| {
-            let Question { name, number } = self.question;
-            let subject = [name, number.map(|number| number.to_string())];
+            let Call { call, subject } = self
+                .at
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             Err(SysError {
-                call: "nss",
-                subject: subject
-                    .into_iter()
-                    .flatten()
-                    .collect::<Vec<_>>()
-                    .join(" and "),
+                call,
+                subject,
                 errno: Errno::TIMEDOUT,
             })
         })
     }
 }
 
-fn look_up_all(question: &Question) -> SysResult<Answer> {
+fn look_up_all(question: &Question, progress: &Progress) -> SysResult<Answer> {
     let mut answer = Answer::default();
     if let Some(name) = &question.name {
         let c_name = CString::new(name.as_str())
             .map_err(|_| Errno::INVAL)
             .during("getpwnam_r", format!("{name:?}"))?;
+        progress.at("getpwnam_r", name);
         answer.user = passwd_by_name(&c_name)?;
+        progress.at("getgrnam_r", name);
         answer.group = group_by_name(&c_name)?;
     }
     if let Some(number) = question.number {
+        progress.at("getpwuid_r", number);
         answer.number_taken_by = match passwd_by_uid(number)? {
             Some(name) => Some(format!("the user {name}")),
-            None => group_by_gid(number)?.map(|name| format!("the group {name}")),
+            None => {
+                progress.at("getgrgid_r", number);
+                group_by_gid(number)?.map(|name| format!("the group {name}"))
+            }
         };
     }
     Ok(answer)

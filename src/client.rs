@@ -24,8 +24,10 @@ use crate::sys::{run, wire};
 /// How long a daemon may take to answer on its socket when it is started, or to go away.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many daemons may end before one has answered.
-const TRIES: usize = 20;
+/// How often it is asked again when a daemon has ended without an answer, and how long it is waited
+/// in between at most.
+const TRIES: usize = 60;
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
 /// Largest answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -80,6 +82,7 @@ fn call(member: &str, body: &(impl Serialize + DynamicType)) -> Result<Message, 
 
 /// Sends a call to the daemon and waits for its answer.
 fn converse(message: &Message) -> Result<Message, Failure> {
+    let mut pause = Duration::from_millis(1);
     for _ in 0..TRIES {
         let stream = connect(Instant::now().checked_add(PATIENCE))?;
         // No whole answer means that the daemon ended just then. The next one takes over what it had
@@ -87,6 +90,9 @@ fn converse(message: &Message) -> Result<Message, Failure> {
         if let Some(reply) = exchange(stream, message)? {
             return answer(reply);
         }
+        // One that was killed still takes connections until all of it is gone.
+        std::thread::sleep(pause);
+        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
     }
     Err(Failure::new(
         Stage::Daemon,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use super::{Manager, log_failure};
 use crate::failure::{Failure, OrFail, Stage};
@@ -17,6 +18,9 @@ use crate::sys::clock::now;
 use crate::sys::fault::{Point, reached};
 use crate::sys::namespace::is_gone;
 use crate::uid::Uid;
+
+/// How long a PID namespace that is going may take.
+const LAST_BREATH: Duration = Duration::from_secs(3);
 
 /// A holder that lives on.
 #[derive(Debug)]
@@ -96,12 +100,23 @@ impl Manager {
 
     /// Whether the holders of a lease may be alive in a PID namespace that is not ours.
     fn is_foreign(&self, lease: &Lease) -> Result<bool, Failure> {
-        if self.is_of_our_namespace(lease) {
-            return Ok(false);
+        let handle = match &lease.pid_namespace_handle {
+            _ if self.is_of_our_namespace(lease) => return Ok(false),
+            None => return Ok(true),
+            Some(handle) => handle,
+        };
+        // It goes a moment after its last process.
+        let deadline = Instant::now().checked_add(LAST_BREATH);
+        loop {
+            let gone = is_gone(handle);
+            if gone.or_fail(Stage::Daemon, format!("{LEASES}/{}", lease.uid))? {
+                return Ok(false);
+            }
+            if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
-        let handle = lease.pid_namespace_handle.as_deref();
-        let gone = handle.map_or(Ok(false), is_gone);
-        Ok(!gone.or_fail(Stage::Daemon, format!("{LEASES}/{}", lease.uid))?)
     }
 
     fn is_of_our_namespace(&self, lease: &Lease) -> bool {

@@ -12,6 +12,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::lease::{self, Lease};
 use crate::life::State;
+use crate::names::UserName;
 use crate::observe;
 use crate::published;
 use crate::release::refresh_caches;
@@ -123,7 +124,7 @@ impl Manager {
         let chosen = choose(user, candidates.filter(|uid| admit(*uid)), &checks)?;
         Ok(match chosen {
             Choice::Nothing(taken) => {
-                let why = self.why_nothing_is_free(&config.ranges, &taken);
+                let why = self.why_nothing_is_free(user, &config.ranges, &taken);
                 return Err(Failure::new(
                     Stage::User,
                     format!("user {}", spec.user()),
@@ -147,9 +148,16 @@ impl Manager {
         })
     }
 
-    /// What holds the range, when nothing of it is free.
-    fn why_nothing_is_free(&self, ranges: &UidRanges, taken: &[(Uid, String)]) -> String {
-        let tally = self.table().tally(|number| ranges.contains(number));
+    /// What holds the range, when nothing of it is free for `user`.
+    fn why_nothing_is_free(
+        &self,
+        user: &UserName,
+        ranges: &UidRanges,
+        taken: &[(Uid, String)],
+    ) -> String {
+        let tally = self
+            .table()
+            .tally(|number| ranges.contains(number), Some(user));
         let mut parts = vec![format!("{} are leased", tally.leased)];
         if tally.quarantined > 0 {
             parts.push(format!(

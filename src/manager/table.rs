@@ -41,7 +41,7 @@ pub(super) struct Tally {
     pub(super) leased: usize,
     /// Something could not be taken back.
     pub(super) quarantined: usize,
-    /// They are being looked at.
+    /// They are being looked at for others.
     pub(super) reserved: usize,
 }
 
@@ -350,14 +350,19 @@ impl Table {
 
     /// How many leases are not in quarantine, and requests for one.
     pub(super) fn live(&self) -> usize {
-        let leased = self.tally(|_| true).leased;
+        let leased = self.tally(|_| true, None).leased;
         leased.saturating_add(self.pending.len())
     }
 
-    /// How many numbers are not free, of those that `counts` says yes to.
-    pub(super) fn tally(&self, counts: impl Fn(u32) -> bool) -> Tally {
+    /// How many numbers are not free, of those that `counts` says yes to. Those that are being looked
+    /// at for `asking` it knows itself.
+    pub(super) fn tally(&self, counts: impl Fn(u32) -> bool, asking: Option<&UserName>) -> Tally {
+        let asking = asking.map(UserName::as_str);
+        let reserved = self.reserved.iter();
+        let reserved =
+            reserved.filter(|(uid, name)| counts(**uid) && asking != Some(name.as_str()));
         let mut tally = Tally {
-            reserved: self.reserved.keys().filter(|uid| counts(**uid)).count(),
+            reserved: reserved.count(),
             ..Tally::default()
         };
         for lease in self.leases.values().filter(|lease| counts(lease.uid)) {

@@ -2,7 +2,7 @@
 
 Reads commands, one a line, and answers each with one line:
   acquire NAME           ok UID | error TEXT
-  many PREFIX COUNT      ok UID UID ... (fails as a whole if one does)
+  fill PREFIX            ok LAST_US UID UID ...: acquires and keeps until it is refused
   rate PREFIX COUNT      ok CALLS_A_SECOND MEDIAN_US LAST_US: acquires, keeps
   churn PREFIX COUNT     ok CALLS_A_SECOND: acquires and drops at once, COUNT times
   drop NAME              ok
@@ -94,6 +94,18 @@ def hold(name):
     return uid
 
 
+def fill(prefix):
+    """The names are PREFIX and the position in the answer, counted from 0."""
+    uids, last = [], 0.0
+    while True:
+        begun = time.perf_counter()
+        try:
+            uids.append(hold(f"{prefix}{len(uids)}"))
+        except RuntimeError:
+            return f"{last:.0f} " + " ".join(map(str, uids))
+        last = (time.perf_counter() - begun) * 1e6
+
+
 def rate(prefix, count):
     times = []
     for number in range(count):
@@ -115,8 +127,8 @@ def obey(words):
     match words:
         case ["acquire", name]:
             return str(hold(name))
-        case ["many", prefix, count]:
-            return " ".join(str(hold(f"{prefix}{number}")) for number in range(int(count)))
+        case ["fill", prefix]:
+            return fill(prefix)
         case ["rate", prefix, count]:
             return rate(prefix, int(count))
         case ["churn", prefix, count]:

@@ -147,12 +147,13 @@ fn try_in_background(options: &Options) -> Result<bool, Failure> {
             return Ok(true);
         }
     };
-    let log = open_log()?;
+    // Before anything can be told: what adoption finds wrong is for the log, and nobody keeps what the
+    // launcher's daemon says on standard error.
+    run::replace_standard_streams(open_log()?).or_fail(Stage::Daemon, LOG)?;
     start_logging(Log::File);
     // Closed as soon as it has said that all is well; what goes wrong before that it tells as well.
     let tell = Cell::new(Some(tell));
     let served = daemon.serve(options, || {
-        run::replace_standard_streams(&log).or_fail(Stage::Daemon, LOG)?;
         tell.take().map_or(Ok(()), |mut tell| {
             tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe")
         })

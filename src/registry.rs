@@ -17,7 +17,9 @@ use crate::names::UserName;
 use crate::registry_text::{
     Assignments, END_OF_TORN_LINE, MOST_NAMES, Parsed, line, parse, wants_compaction,
 };
-use crate::sys::file::{append_lines, read_whole, refuse_strangers, rename_file, replace_whole};
+use crate::sys::file::{
+    append_lines, read_whole, refuse_strangers, refuse_unwritable, rename_file, replace_whole,
+};
 use crate::sys::fs::{make_directory, open_trusted};
 use crate::sys::{SysError, SysResult};
 use crate::uid::Uid;
@@ -79,10 +81,18 @@ impl Registry {
     /// How many names the registry on disk holds, for somebody who only looks.
     ///
     /// # Errors
-    /// What is wrong with it, as a sentence. That there is none is not wrong.
+    /// What is wrong with it, as a sentence. That there is none is not wrong, but that none can be
+    /// written is.
     pub fn inspect() -> Result<usize, String> {
         let looked = Self::look();
-        looked.found.map_or(Ok(looked.known.len()), Err)
+        if let Some(found) = looked.found {
+            return Err(found);
+        }
+        let writable = folder_or_above(FOLDER).and_then(|folder| refuse_unwritable(folder, FOLDER));
+        writable.map_err(|error| {
+            format!("{FOLDER}/{FILE} cannot be written, new numbers are remembered only as long as a daemon runs: {error}")
+        })?;
+        Ok(looked.known.len())
     }
 
     fn open_in(folder: &str) -> Self {
@@ -257,12 +267,27 @@ fn make_folder(path: &str) -> SysResult<OwnedFd> {
         Err(error) if error.errno == Errno::NOENT => {}
         opened => return opened,
     }
-    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let above = if above.is_empty() { "/" } else { above };
+    let (above, name) = split(path);
     match make_directory(open_trusted(above)?, name) {
         // Somebody was quicker.
         Err(error) if error.errno == Errno::EXIST => open_folder(path),
         made => made,
+    }
+}
+
+/// Opens the folder, or the one that it would be made in.
+fn folder_or_above(path: &str) -> SysResult<OwnedFd> {
+    match open_folder(path) {
+        Err(error) if error.errno == Errno::NOENT => open_trusted(split(path).0),
+        opened => opened,
+    }
+}
+
+/// A path as the folder above and the name in it.
+fn split(path: &str) -> (&str, &str) {
+    match path.rsplit_once('/') {
+        None | Some(("", _)) => ("/", path.trim_start_matches('/')),
+        Some(parts) => parts,
     }
 }
 

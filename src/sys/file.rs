@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat, renameat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::fs::{open_beneath, status};
@@ -30,6 +32,23 @@ pub fn refuse_strangers(fd: impl AsFd, kind: FileType, name: &str) -> SysResult<
             "open",
             format_args!("{name}, which not only root can change"),
         );
+    }
+    Ok(())
+}
+
+/// Refuses a folder on a file system that root cannot write to at the moment.
+///
+/// # Errors
+/// `EROFS` for a read-only one; `ENOSPC` for one without a free block or inode (fstatvfs(3)); those
+/// of fstatvfs(3).
+pub fn refuse_unwritable(folder: impl AsFd, name: &str) -> SysResult<()> {
+    let found = fstatvfs(folder).during("fstatvfs", name)?;
+    if found.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Err(Errno::ROFS).during("write", name);
+    }
+    // Some have no number of inodes, and say 0 of 0.
+    if found.f_bfree == 0 || found.f_files > 0 && found.f_ffree == 0 {
+        return Err(Errno::NOSPC).during("write", name);
     }
     Ok(())
 }

@@ -65,6 +65,33 @@ enum Fate {
     KilledLate,
 }
 
+/// What holds the victim's lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    ByProcess,
+    ByDescriptor,
+}
+
+/// Where a descriptor that is given away goes by, beside what a process does.
+const ON_THE_WAY_OF_DESCRIPTORS: [Point; 16] = [
+    Point::CandidateReserved,
+    Point::LeaseHalfSaved,
+    Point::LeaseSaved,
+    Point::LeaseShared,
+    Point::NameHalfPublished,
+    Point::NamePublished,
+    Point::ReplyDue,
+    Point::HolderEnded,
+    Point::HolderDropped,
+    Point::EndingSaved,
+    Point::ViewsRemoved,
+    Point::HoldsRemoved,
+    Point::NameWithdrawn,
+    Point::LeaseRemoved,
+    Point::LeaseAdopted,
+    Point::NamesRepublished,
+];
+
 /// A host on which services run that have nothing to do with the daemon's death.
 struct Host {
     checker: Checker,
@@ -82,12 +109,15 @@ impl Host {
     fn new(word: &str) -> Self {
         let checker = Checker::new();
         let mut residents = Vec::new();
-        for (name, words) in [
-            ("forked", "child file up wait"),
-            ("twice", "shm up wait"),
-            ("twice", "up wait"),
+        let service = |name: &str, words| Start::new(name, words).runtime(name).state(name);
+        for start in [
+            service("forked", "child file up wait"),
+            service("twice", "shm up wait"),
+            service("twice", "up wait"),
+            Start::acquire("held"),
+            Start::acquire("held"),
         ] {
-            let mut service = Start::new(name, words).runtime(name).state(name).spawn();
+            let mut service = start.spawn();
             let alive = service.up().unwrap_or_else(|why| panic!("{why}"));
             residents.push((service, alive));
         }
@@ -101,8 +131,10 @@ impl Host {
             figures,
             when: "at first".into(),
         };
-        let fate = host.life(&mut Command::new(FAULTY), false, "");
-        assert_eq!(fate, Fate::Lived);
+        for held in [Held::ByProcess, Held::ByDescriptor] {
+            let fate = host.life(&mut Command::new(FAULTY), false, held, "");
+            assert_eq!(fate, Fate::Lived);
+        }
         host
     }
 
@@ -125,7 +157,7 @@ impl Host {
 
     /// Starts a daemon that is to die, waits until it listens or has died, and lets a service live and end
     /// meanwhile. `words` are what it does besides.
-    fn life(&mut self, doomed: &mut Command, holder_too: bool, words: &str) -> Fate {
+    fn life(&mut self, doomed: &mut Command, holder_too: bool, held: Held, words: &str) -> Fate {
         kill_daemons();
         let socket = || {
             fs::symlink_metadata("/run/dynuser/manager")
@@ -142,12 +174,13 @@ impl Host {
             socket() != before && socket().is_some()
                 || daemon.try_wait().expect("a child").is_some()
         });
-        let mut start = Start::new(
-            &self.victim,
-            &format!("shm sem msg mq file child {words} up wait"),
-        )
-        .runtime(&self.victim)
-        .state("kept");
+        let words = format!("shm sem msg mq file child {words} up wait");
+        let mut start = match held {
+            Held::ByProcess => Start::new(&self.victim, &words)
+                .runtime(&self.victim)
+                .state("kept"),
+            Held::ByDescriptor => Start::acquire(&self.victim),
+        };
         start.holder_file = holder_too.then(|| HOLDER.into());
         let mut service = start.spawn();
         let up = service.up();
@@ -158,7 +191,10 @@ impl Host {
             Ok(_) if holder_too => {
                 let _killed_or_not = service.end();
             }
-            Ok(alive) => self.live_on(service, &alive),
+            Ok(alive) => match held {
+                Held::ByProcess => self.live_on(service, &alive),
+                Held::ByDescriptor => self.be_held(service, &alive),
+            },
             Err(why) => {
                 let status = service.child.wait().expect("its end");
                 assert!(
@@ -223,6 +259,35 @@ impl Host {
         assert!(second.end().success());
     }
 
+    /// The victim is held by a descriptor. A service shares the name, and another descriptor does; the first one
+    /// is the last.
+    fn be_held(&mut self, mut first: Service, alive: &Alive) {
+        let usual = self.usual.expect("a number");
+        assert_eq!(alive.uid, usual, "VIOLATION {}: another number", self.when);
+        self.check(&[alive]);
+        let mut others = Vec::new();
+        for start in [
+            Start::new(&self.victim, "shm child up wait").runtime(&self.victim),
+            Start::acquire(&self.victim),
+        ] {
+            let mut other = start.spawn();
+            let shared = other
+                .up()
+                .unwrap_or_else(|why| panic!("VIOLATION {}: {why}", self.when));
+            self.count("leases");
+            assert_eq!(shared.uid, usual, "VIOLATION {}: not shared", self.when);
+            others.push((other, shared));
+            let all: Vec<&Alive> = others.iter().map(|other| &other.1).chain([alive]).collect();
+            self.check(&all);
+        }
+        while let Some((mut other, _)) = others.pop() {
+            assert!(other.end().success());
+            let all: Vec<&Alive> = others.iter().map(|other| &other.1).chain([alive]).collect();
+            self.check(&all);
+        }
+        assert!(first.end().success());
+    }
+
     /// The next launcher sees to it that all is finished, whatever was begun.
     fn rest(&mut self) {
         let mut next = Start::new("next", "up wait").spawn();
@@ -244,7 +309,7 @@ impl Host {
     }
 
     /// Kills the daemon at the first, second … time that it comes to a point, until it comes to it no more.
-    fn at_point(&mut self, point: Point) {
+    fn at_point(&mut self, point: Point, held: Held) {
         let word = point.word();
         // Keys take the kernel a tenth of a second, so only where they matter.
         let keys = matches!(
@@ -261,17 +326,17 @@ impl Host {
                     .env("DYNUSER_FAULT_ALSO", also);
                 command
             };
-            self.when = format!("at {word}, time {time}");
-            let fate = self.life(&mut doomed(""), false, words);
+            self.when = format!("at {word}, time {time}, held {held:?}");
+            let fate = self.life(&mut doomed(""), false, held, words);
             if fate == Fate::Lived {
                 assert!(time > 1, "the daemon never came to the point {word}");
                 return;
             }
             self.count("points");
             if fate == Fate::KilledEarly {
-                self.when = format!("at {word}, time {time}, with the holder");
+                self.when = format!("at {word}, time {time}, held {held:?}, with the holder");
                 let _may_be_absent = fs::remove_file(HOLDER);
-                let fate = self.life(&mut doomed(HOLDER), true, words);
+                let fate = self.life(&mut doomed(HOLDER), true, held, words);
                 assert_ne!(fate, Fate::Lived, "{}", self.when);
             }
         }
@@ -341,13 +406,18 @@ impl Host {
                     .stdout(Stdio::null());
                 command
             };
-            match self.life(&mut doomed(), false, "") {
+            match self.life(&mut doomed(), false, Held::ByProcess, "") {
                 Fate::Lived => return,
                 Fate::KilledLate => {}
                 Fate::KilledEarly => {
                     self.when = format!("before call {number}, with the holder");
                     let _may_be_absent = fs::remove_file(HOLDER);
-                    self.life(doomed().env("KILLER_ALSO", HOLDER), true, "");
+                    self.life(
+                        doomed().env("KILLER_ALSO", HOLDER),
+                        true,
+                        Held::ByProcess,
+                        "",
+                    );
                 }
             }
             self.count("calls");
@@ -399,7 +469,26 @@ fn a_daemon_that_dies_at_any_point_loses_doubles_and_leaves_nothing() {
         }
         match point {
             Point::QuarantineSaved => host.at_quarantine(),
-            point => host.at_point(*point),
+            point => host.at_point(*point, Held::ByProcess),
+        }
+    }
+    inside::tell(&host.finish());
+}
+
+#[test]
+fn a_daemon_that_dies_while_it_gives_a_descriptor_loses_doubles_and_leaves_nothing() {
+    let Some((share, shares)) = inside::share() else {
+        let figures =
+            run("a_daemon_that_dies_while_it_gives_a_descriptor_loses_doubles_and_leaves_nothing");
+        assert!(figures["points"] >= ON_THE_WAY_OF_DESCRIPTORS.len() as u64);
+        assert!(figures["holders killed"] > 0 && figures["descriptors"] > 0);
+        return;
+    };
+    let _last = LastOne;
+    let mut host = Host::new("held");
+    for (number, point) in (0..).zip(ON_THE_WAY_OF_DESCRIPTORS) {
+        if number % shares == share {
+            host.at_point(point, Held::ByDescriptor);
         }
     }
     inside::tell(&host.finish());

@@ -47,6 +47,9 @@ int main(int argc, char **argv) {
         background();
       }
     }
+    else if (IS("held")) { /* as root, of a user that a descriptor holds */
+      printf("%s %d %s\n", getenv("DYNUSER_UID"), getpid(), getenv("DYNUSER_FD")); fflush(stdout);
+    }
     else if (IS("up")) { printf("%u %d\n", getuid(), getpid()); fflush(stdout); }
     else if (IS("wait")) { while (read(0, name, sizeof name) > 0) ; }
     else if (IS("hang")) for (;;) pause();

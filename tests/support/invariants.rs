@@ -9,7 +9,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -19,6 +19,7 @@ use super::inside::Figures;
 
 const USERS: &str = "/run/dynuser/users";
 const LEASES: &str = "/run/dynuser/leases";
+const HOLDS: &str = "/run/dynuser/holds";
 
 /// The numbers that dynuser hands out.
 fn is_ours(number: u32) -> bool {
@@ -28,12 +29,28 @@ fn is_ours(number: u32) -> bool {
 /// A process that runs under a lease, as the test knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Alive {
-    /// A process with the lease's number.
+    /// A process with the lease's number, or with the descriptor.
     pub(crate) pid: u32,
     pub(crate) uid: u32,
     pub(crate) name: String,
     /// Its directory in /run.
     pub(crate) runtime: Option<String>,
+    /// The file of the descriptor that holds it, if that is what does.
+    pub(crate) hold: Option<PathBuf>,
+}
+
+impl Alive {
+    /// Whether it still is what holds its lease.
+    fn holds(&self) -> bool {
+        match &self.hold {
+            None => ids_of(self.pid).is_some_and(|ids| ids.contains(&self.uid)),
+            Some(file) => {
+                let open = fs::read_dir(format!("/proc/{}/fd", self.pid));
+                let mut open = open.into_iter().flatten().flatten();
+                open.any(|fd| fs::read_link(fd.path()).is_ok_and(|found| found == *file))
+            }
+        }
+    }
 }
 
 /// Something that carries a number, and by what it is recognised as the same thing later on.
@@ -103,6 +120,7 @@ impl Checker {
         let mut wrong = self.numbers_without_lease();
         wrong.extend(self.doubles());
         wrong.extend(self.links());
+        wrong.extend(self.holds());
         for service in alive {
             wrong.extend(self.lost(service));
         }
@@ -140,6 +158,10 @@ impl Checker {
         let left = entries("/run/dynuser/views").into_iter();
         let left = left.filter(|view| !view.parse().is_ok_and(|uid| uids.contains(&uid)));
         same("views", left.collect(), BTreeSet::new());
+        let held = alive.iter().filter_map(|service| service.hold.as_deref());
+        let held = held.map(|file| file.file_name().expect("a name"));
+        let held = held.map(|name| name.to_string_lossy().into_owned());
+        same("holds", entries(HOLDS), held.collect());
         let runtime = alive.iter().filter_map(|service| service.runtime.clone());
         same(
             "/run",
@@ -261,17 +283,46 @@ impl Checker {
         wrong
     }
 
-    /// A service that lives has its lease, its names and its directory.
+    /// No running lease speaks of a descriptor whose file is gone: the next daemon would take it for closed.
+    fn holds(&mut self) -> Vec<String> {
+        let missing = || -> BTreeSet<(u32, String)> {
+            let holds = running().into_iter();
+            let holds =
+                holds.flat_map(|(uid, _)| holds_of(uid).into_iter().map(move |hold| (uid, hold)));
+            let there = |hold: &str| fs::symlink_metadata(format!("{HOLDS}/{hold}")).is_ok();
+            holds.filter(|(_, hold)| !there(hold)).collect()
+        };
+        self.count("looks at holds", 1);
+        let mut wrong = missing();
+        for _ in 0..3 {
+            if wrong.is_empty() {
+                break;
+            }
+            wrong = wrong.intersection(&missing()).cloned().collect();
+        }
+        let told = |(uid, hold)| format!("{uid} is held by {hold}, which is not there");
+        wrong.into_iter().map(told).collect()
+    }
+
+    /// A service that lives has its lease, its names and its directory; a descriptor its file.
     fn lost(&mut self, service: &Alive) -> Vec<String> {
         let Alive {
-            pid,
+            pid: _,
             uid,
             name,
             runtime,
+            hold,
         } = service;
-        self.count("services", 1);
+        self.count(
+            if hold.is_some() {
+                "descriptors"
+            } else {
+                "services"
+            },
+            1,
+        );
         let mut wrong = Vec::new();
-        let is_theirs = || ids_of(*pid).is_some_and(|ids| ids.contains(uid));
+        let is_theirs = || service.holds();
         if !is_theirs() {
             return vec![format!("{service:?} does not run")];
         }
@@ -296,6 +347,12 @@ impl Checker {
                 .ok();
             if owner != Some(*uid) {
                 wrong.push(format!("{service:?} has lost its directory: {owner:?}"));
+            }
+        }
+        if let Some(file) = hold {
+            let name = file.file_name().expect("a name").to_string_lossy();
+            if fs::symlink_metadata(file).is_err() || !holds_of(*uid).contains(&*name) {
+                wrong.push(format!("{service:?} is not known to hold its lease"));
             }
         }
         if !wrong.is_empty() && !is_theirs() {
@@ -385,6 +442,18 @@ fn lease(uid: u32) -> Option<(String, String)> {
             .to_owned()
     };
     Some((word("name"), word("state")))
+}
+
+/// The descriptors that hold the lease of a number.
+fn holds_of(uid: u32) -> BTreeSet<String> {
+    let text = fs::read(format!("{LEASES}/{uid}")).unwrap_or_default();
+    let lease: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let holders = lease.get("holders").and_then(Value::as_array);
+    let holds = holders
+        .into_iter()
+        .flatten()
+        .filter_map(|holder| holder.get("hold")?.as_str());
+    holds.map(str::to_owned).collect()
 }
 
 /// Whether anything is known of a number, in whatever state.

@@ -28,6 +28,8 @@ pub(crate) struct Start {
     pub(crate) words: Vec<String>,
     /// A file that is told the launcher's PID before it does anything.
     pub(crate) holder_file: Option<String>,
+    /// `run`, or `acquire`.
+    verb: &'static str,
 }
 
 impl Start {
@@ -39,6 +41,15 @@ impl Start {
             options: Vec::new(),
             words: words.split_whitespace().map(str::to_owned).collect(),
             holder_file: None,
+            verb: "run",
+        }
+    }
+
+    /// A user that is held by a descriptor, which a process of root's has. It says "held", not "up".
+    pub(crate) fn acquire(name: &str) -> Self {
+        Self {
+            verb: "acquire",
+            ..Self::new(name, "held wait")
         }
     }
 
@@ -56,7 +67,7 @@ impl Start {
     pub(crate) fn spawn(self) -> Service {
         let mut words: Vec<String> = vec![
             "dynuser".into(),
-            "run".into(),
+            self.verb.into(),
             "-u".into(),
             self.name.clone(),
         ];
@@ -119,17 +130,20 @@ impl Service {
         Err(format!("{} did not come up ({status}): {why}", self.name))
     }
 
-    /// Waits until the guest says "up".
+    /// Waits until the guest says "up", or "held".
     pub(crate) fn up(&mut self) -> Result<Alive, String> {
         let line = self.line()?;
-        let (uid, pid) = line
-            .split_once(' ')
-            .ok_or_else(|| format!("it said {line:?}"))?;
+        let mut words = line.split(' ');
+        let (Some(uid), Some(pid)) = (words.next(), words.next()) else {
+            return Err(format!("it said {line:?}"));
+        };
+        let hold = |fd| fs::read_link(format!("/proc/{pid}/fd/{fd}")).expect("its descriptor");
         Ok(Alive {
             pid: pid.parse().expect("a PID"),
             uid: super::dynamic_uid(uid),
             name: self.name.clone(),
             runtime: self.runtime.clone(),
+            hold: words.next().map(hold),
         })
     }
 

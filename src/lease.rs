@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::exec_directory::ExecDirectory;
+use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::layout::LEASES;
@@ -55,6 +55,10 @@ pub struct Lease {
     pub holders: Vec<Holder>,
     /// The directories in /run that were made under it, and go with it: noted before they are made.
     pub made: Vec<String>,
+    /// The runtime directories of holders that have ended before the others, below /run: they are
+    /// the lease's until it ends.
+    #[serde(default)]
+    pub kept: Vec<String>,
 }
 
 impl Lease {
@@ -66,13 +70,32 @@ impl Lease {
         services
     }
 
-    /// The directories of all its holders.
+    /// The directories of all its holders, and those of former ones that go with it.
     pub fn exec_directories(&self) -> Vec<ExecDirectory> {
-        let all = self.holders.iter().flat_map(Holder::exec_directories);
+        let held = self.holders.iter().flat_map(Holder::exec_directories);
+        let kept = self.kept.iter();
+        let all =
+            held.chain(kept.filter_map(|path| ExecDirectory::parse(Kind::Runtime, path).ok()));
         let mut directories: Vec<ExecDirectory> = all.collect();
         directories.sort();
         directories.dedup();
         directories
+    }
+
+    /// Takes a holder from it. Its runtime directories stay until the lease ends: until then they
+    /// are nobody else's.
+    pub fn drop_holder(&mut self, by: &HeldBy) {
+        let (gone, left) = std::mem::take(&mut self.holders)
+            .into_iter()
+            .partition(|holder| holder.by == *by);
+        self.holders = left;
+        let gone: Vec<Holder> = gone;
+        let directories = gone.iter().flat_map(Holder::exec_directories);
+        let runtime = directories.filter(|directory| directory.kind() == Kind::Runtime);
+        self.kept
+            .extend(runtime.map(|directory| directory.path().to_owned()));
+        self.kept.sort();
+        self.kept.dedup();
     }
 
     /// The holders that have ended, although nobody has acted on it yet.
@@ -117,6 +140,7 @@ impl Lease {
             pid_namespace_handle: None,
             holders: Vec::new(),
             made: Vec::new(),
+            kept: Vec::new(),
         }
     }
 }

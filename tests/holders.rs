@@ -113,6 +113,39 @@ fn a_service_shares_the_user_that_is_held_and_leaves_it_behind() {
 }
 
 #[test]
+fn a_directory_of_a_service_that_shared_the_user_is_the_user_s_until_its_end() {
+    let arena = Arena::new();
+    let grace = "TimeoutStopSec=1s";
+    let script = "echo up; read -r _; true";
+    let words = [
+        "dynuser", "acquire", "-u", "shared", "-p", grace, "sh", "-c", script,
+    ];
+    let mut holder = arena.spawn(words);
+    assert_eq!(holder.line(), "up");
+    let directory = "RuntimeDirectory=kept";
+    let script = "trap '' TERM; sleep 1000 </dev/null >/dev/null 2>&1 & exit 0";
+    let user = "User=shared";
+    let run = [
+        "dynuser", "run", "-u", "first", "-p", user, "-p", directory, "-p", grace, "sh", "-c",
+        script,
+    ];
+    arena.run(run).ok();
+    wait_until("the service has ended", || {
+        arena.list()[0]["services"].as_array().unwrap().len() == 1
+    });
+    // While the user exists, nobody else gets its directory.
+    let other = ["dynuser", "run", "-u", "other", "-p", directory, "true"];
+    let why = arena.run(other).fails(233);
+    assert!(why.contains("in use by") && why.contains("shared"), "{why}");
+    // While the user is ending, others wait: the child that is deaf keeps it for its second.
+    assert!(holder.end().0.success());
+    wait_until("it is ending", || arena.list()[0]["state"] == "ending");
+    arena.run(other).ok();
+    arena.wait_until_idle();
+    arena.run(["test", "-e", "/run/kept"]).fails(1);
+}
+
+#[test]
 fn what_runs_as_the_user_ends_with_the_last_descriptor() {
     let arena = Arena::new();
     let script = "setpriv --reuid=$DYNUSER_UID --regid=$DYNUSER_GID --clear-groups sh -c \

@@ -192,7 +192,9 @@ impl Manager {
             return Ok(Lease::damaged(lease.uid, "it says what cannot be"));
         };
         if !alive.is_empty() {
-            lease.holders = alive;
+            let all: Vec<HeldBy> = lease.holders.iter().map(|it| it.by.clone()).collect();
+            let dead = |by: &&HeldBy| alive.iter().all(|holder| holder.by != **by);
+            all.iter().filter(dead).for_each(|by| lease.drop_holder(by));
         }
         if state == State::Ending {
             lease.ended.get_or_insert_with(now);

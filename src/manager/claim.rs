@@ -256,6 +256,7 @@ impl Manager {
             pid_namespace_handle: self.pid_namespace_handle.clone(),
             holders: vec![holder.clone()],
             made: Vec::new(),
+            kept: Vec::new(),
         }
     }
 }

@@ -250,7 +250,7 @@ impl Table {
             self.releasing.insert(lease.uid);
         } else {
             changed.state = moved(lease, Event::HolderEnded)?;
-            changed.holders.retain(|other| !mine(other));
+            changed.drop_holder(holder);
             log_failure(lease::save(&changed));
             reached(Point::HolderDropped);
         }

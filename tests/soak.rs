@@ -7,6 +7,7 @@
 mod support;
 
 use std::env;
+use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
@@ -40,6 +41,7 @@ struct Soak {
     seed: u64,
     begun: AtomicU64,
     holder_kills: AtomicU64,
+    descriptors: AtomicU64,
     /// Who is known to live. Held for reading while that is to stay so.
     alive: RwLock<Vec<Alive>>,
     /// What went wrong, if anything did.
@@ -93,8 +95,13 @@ impl Soak {
             words.push_str("deaf ");
         }
         let killed = random.one_in(3);
-        let mut start = Start::new(&name, &format!("{words}up wait"));
-        if !shared {
+        let held = random.one_in(6);
+        let mut start = if held {
+            Start::acquire(&name)
+        } else {
+            Start::new(&name, &format!("{words}up wait"))
+        };
+        if !shared && !held {
             // Directories go from one name to the next.
             start = if random.one_in(2) {
                 start.state(&format!("kept-{worker}"))
@@ -107,7 +114,7 @@ impl Soak {
                 start
             };
         }
-        if random.one_in(5) {
+        if random.one_in(5) && !held {
             start.options = vec!["--wait".into(), "--quiet".into()];
         }
         let mut service = start.spawn();
@@ -121,6 +128,9 @@ impl Soak {
         let alive = service
             .up()
             .map_err(|why| format!("VIOLATION: worker {worker}, lease {number}: {why}"))?;
+        if held {
+            self.descriptors.fetch_add(1, Ordering::SeqCst);
+        }
         self.alive.write().unwrap().push(alive.clone());
         thread::sleep(Duration::from_micros(random.below(20_000)));
         self.alive.write().unwrap().retain(|other| *other != alive);
@@ -159,11 +169,17 @@ impl Soak {
 }
 
 fn soak(count: u64, seconds: u64, seed: u64) -> Figures {
+    // A launcher that waits for the end of what is deaf sees every daemon die meanwhile, and it asks no more
+    // than twenty of them: so that is to be soon.
+    fs::create_dir_all("/etc/dynuser").expect("a folder");
+    let conf = "[Manager]\nDefaultTimeoutStopSec=300ms\n";
+    fs::write("/etc/dynuser/dynuser.conf", conf).expect("a configuration");
     let mut checker = Checker::new();
     let soak = Soak {
         seed,
         begun: AtomicU64::new(0),
         holder_kills: AtomicU64::new(0),
+        descriptors: AtomicU64::new(0),
         alive: RwLock::default(),
         failed: Mutex::default(),
         ended: Condvar::new(),
@@ -216,6 +232,10 @@ fn soak(count: u64, seconds: u64, seed: u64) -> Figures {
         "holder kills".into(),
         soak.holder_kills.load(Ordering::SeqCst),
     );
+    figures.insert(
+        "descriptors held".into(),
+        soak.descriptors.load(Ordering::SeqCst),
+    );
     figures.insert("seed".into(), seed);
     figures.insert("violations".into(), 0);
     figures
@@ -241,6 +261,7 @@ fn leases_outlive_random_deaths_of_holders_and_daemons() {
             begun.elapsed().as_secs()
         );
         assert_eq!((figures["leases"], figures["violations"]), (count, 0));
+        assert!(figures["descriptors held"] > count / 20);
         return;
     }
     let _last = LastOne;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Arena, Running};
+use support::{Arena, Running, wait_until};
 
 const CONF: &str = "/etc/dynuser/dynuser.conf";
 
@@ -132,4 +132,68 @@ fn a_broken_configuration_starts_no_daemon_and_says_where_it_is_broken() {
     assert_eq!(arena.daemons(), Vec::<String>::new());
     configure(&arena, "UIDRange=70000\n");
     assert_eq!(start(&arena, "wuff").1, 70000);
+}
+
+#[test]
+fn a_running_daemon_reads_its_configuration_again_when_it_is_told_to() {
+    let arena = Arena::with_module();
+    let (wuff, uid) = start(&arena, "wuff");
+    assert_eq!(uid, WUFF);
+    let daemon = arena.daemons();
+    let hang_up = || arena.run(["kill", "-HUP", &daemon[0]]).ok();
+    let enumerated = || -> Vec<(String, u32)> {
+        let text = arena.run(["getent", "passwd"]).ok();
+        let records = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let users = records.map(|record| (record[0].to_owned(), record[2].parse().expect("a UID")));
+        let ours = |(_, uid): &(String, u32)| *uid == WUFF || (70000..=80001).contains(uid);
+        let mut users: Vec<_> = users.filter(ours).collect();
+        users.sort_by_key(|user| user.1);
+        users
+    };
+    configure(&arena, "UIDRange=70000-70001\n");
+    hang_up();
+    // Whoever goes through all users is told of the new range, and of who is outside of it.
+    let ranges = || arena.run(["readlink", "/run/dynuser/users/ranges"]).stdout;
+    wait_until("it has read that", || ranges().contains("70000"));
+    let (new, number) = start(&arena, "new");
+    assert!((70000..=70001).contains(&number), "{number}");
+    assert_eq!(
+        enumerated(),
+        [("wuff".to_owned(), WUFF), ("new".to_owned(), number)]
+    );
+    // The old user is shared under its number.
+    let again = arena.run(["dynuser", "run", "-u", "wuff", "id", "-u"]);
+    assert_eq!(again.ok(), format!("{WUFF}\n"));
+
+    let log = || arena.run(["cat", "/run/dynuser/log"]).ok();
+    assert_eq!(log(), "");
+    configure(&arena, "UIDRange=80000-80001\nUIDExlude=80000\n");
+    hang_up();
+    wait_until("it says that it cannot read that", || {
+        log().contains("UIDExlude=")
+    });
+    let said = log();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(
+        said.contains("/etc/dynuser/dynuser.conf:3")
+            && said.contains("the old configuration stays"),
+        "{said}"
+    );
+    let (third, number) = start(&arena, "third");
+    assert!((70000..=70001).contains(&number), "{number}");
+    let why = arena
+        .run(["dynuser", "run", "-u", "fourth", "true"])
+        .fails(217);
+    assert!(
+        why.contains("70000-70001") && why.contains("2 are leased"),
+        "{why}"
+    );
+    assert_eq!(arena.daemons(), daemon);
+    assert_eq!(enumerated().len(), 3);
+
+    for service in [wuff, new, third] {
+        assert!(service.end().0.success());
+    }
+    arena.wait_until_idle();
+    assert_eq!(enumerated(), []);
 }

@@ -227,3 +227,36 @@ fn mounts_that_lie_hidden_under_others_are_no_obstacle() {
         .ok();
     assert_eq!(seen, "written\n");
 }
+
+/// Leaves a child that writes "ended" into the state directory a second after SIGTERM.
+const SLOW_CHILD: &str = "(trap 'sleep 1; echo ended > $STATE_DIRECTORY/child; exit 0' TERM; \
+                          touch $STATE_DIRECTORY/up; while :; do sleep 1000 & wait; done) \
+                          </dev/null >/dev/null 2>&1 & \
+                          until [ -e $STATE_DIRECTORY/up ]; do sleep 0.01; done";
+
+#[test]
+fn processes_that_are_left_have_as_long_as_the_service_or_else_the_configuration_says() {
+    for (default, services) in [
+        ("1ms", [("a", None, false), ("b", Some("30s"), true)]),
+        ("30s", [("a", None, true), ("b", Some("1ms"), false)]),
+    ] {
+        let arena = Arena::new();
+        arena.sh("mkdir -p /etc/dynuser").ok();
+        let conf = format!("[Manager]\nDefaultTimeoutStopSec={default}\n");
+        arena.put("/etc/dynuser/dynuser.conf", &conf, 0o644);
+        for (name, own, _) in services {
+            let directory = format!("StateDirectory={name}");
+            let own = own.map(|time| format!("TimeoutStopSec={time}"));
+            let mut run = vec!["dynuser", "run", "-u", name, "-p", &directory];
+            run.extend(own.iter().flat_map(|property| ["-p", property.as_str()]));
+            run.extend(["sh", "-c", SLOW_CHILD]);
+            arena.run(run).ok();
+        }
+        arena.wait_until_idle();
+        for (name, own, in_time) in services {
+            let files = arena.run(["ls", &format!("/var/lib/{name}/")]).ok();
+            let expected = if in_time { "child\nup\n" } else { "up\n" };
+            assert_eq!(files, expected, "default {default}, own {own:?}");
+        }
+    }
+}

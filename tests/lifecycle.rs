@@ -401,3 +401,104 @@ fn a_container_that_is_started_anew_goes_on_where_the_former_one_was_ended() {
         assert_eq!(output.stdout, format!("{}\n", left[0]["uid"]), "{output}");
     }
 }
+
+/// The size of a process's address space, in bytes.
+fn address_space(arena: &Arena, pid: &str) -> u64 {
+    let text = arena
+        .run(["grep", "VmSize", &format!("/proc/{pid}/status")])
+        .ok();
+    let kibibytes = text.split_whitespace().nth(1).expect("a size");
+    kibibytes
+        .parse::<u64>()
+        .expect("a size")
+        .saturating_mul(1024)
+}
+
+#[test]
+fn a_daemon_that_runs_out_of_memory_loses_nothing() {
+    const CLIENT: &str = "/usr/local/lib/client.py";
+    let arena = Arena::with_module();
+    arena.put(CLIENT, include_str!("pool/client.py"), 0o644);
+    let mut service = sleeper(&arena, "service");
+    let of_service = arena.run(["id", "-u", "service"]).ok();
+    let mut client = arena.spawn(["python3", CLIENT]);
+    let mut ask = |name: &str| {
+        client.say(&format!("acquire {name}"));
+        let line = client.line();
+        match line.split_once(' ').expect("an answer") {
+            ("ok", uid) => Ok(uid.to_owned()),
+            (_, why) => Err(why.to_owned()),
+        }
+    };
+    let mut held = vec![("service".to_owned(), of_service.trim().to_owned())];
+    for number in 0..20 {
+        let name = format!("before{number}");
+        held.push((name.clone(), ask(&name).expect("a user")));
+    }
+    // How much more than it has it may get: threads, stacks and tables fail at different moments.
+    for room in [0, 200_000, 3_000_000] {
+        let pid = arena.daemons().pop().expect("a daemon");
+        let limit = address_space(&arena, &pid).saturating_add(room);
+        let limit = format!("--as={limit}");
+        arena.run(["prlimit", "--pid", &pid, &limit]).ok();
+        let before = held.len();
+        for request in 0.. {
+            assert!(request < 4000, "it has memory enough for all of them");
+            let name = format!("after-{room}-{request}");
+            match ask(&name) {
+                Ok(uid) => held.push((name, uid)),
+                Err(why)
+                    if ["closed", "refused", "reset"]
+                        .iter()
+                        .any(|word| why.contains(word)) =>
+                {
+                    println!(
+                        "with {room}: {} granted, {request} asked for",
+                        held.len().saturating_sub(before)
+                    );
+                    break;
+                }
+                Err(_) => {}
+            }
+        }
+        wait_until("it has died", || !arena.daemons().contains(&pid));
+        let log = arena.run(["cat", "/run/dynuser/log"]).ok();
+        assert!(log.contains("allocat"), "it died of something else: {log}");
+        // The next one has no limit. A lease that nobody was told of ends; the others live.
+        arena.run(["dynuser", "run", "true"]).ok();
+        arena.run(["truncate", "-s", "0", "/run/dynuser/log"]).ok();
+        held.sort();
+        let listed = || {
+            let leases = arena.list().into_iter();
+            let leases = leases.map(|lease| {
+                let name = lease["name"].as_str().expect("a name").to_owned();
+                (name, lease["uid"].to_string())
+            });
+            let mut all: Vec<_> = leases.collect();
+            all.sort();
+            all
+        };
+        wait_until("what nobody holds has ended", || {
+            listed().len() <= held.len()
+        });
+        assert_eq!(listed(), held);
+        assert!(arena.list().iter().all(|lease| lease["state"] == "running"));
+        let names = held.iter().map(|(name, _)| name.as_str());
+        let known = arena
+            .run(["getent", "passwd"].into_iter().chain(names))
+            .ok();
+        let known = known.lines().map(|line| {
+            let words: Vec<&str> = line.split(':').collect();
+            (words[0].to_owned(), words[2].to_owned())
+        });
+        assert_eq!(known.collect::<Vec<_>>(), held);
+        assert!(service.runs());
+    }
+    service.stop();
+    client.end();
+    arena.wait_until_idle();
+    for folder in ["leases", "holds", "views", "users"] {
+        let left = arena.run(["ls", "-A", &format!("/run/dynuser/{folder}")]);
+        assert_eq!(left.ok(), "", "{folder}");
+    }
+}

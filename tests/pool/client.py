@@ -71,7 +71,7 @@ def acquire(name):
                     break
             piece, ancillary, _, _ = connection.recvmsg(65536, 256)
             if not piece:
-                raise SystemExit("the daemon closed the connection")
+                raise RuntimeError("the daemon closed the connection")
             data += piece
             for level, kind, rights in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
@@ -142,5 +142,5 @@ def obey(words):
 for line in sys.stdin:
     try:
         print("ok", obey(line.split()), flush=True)
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         print("error", error, flush=True)

@@ -20,7 +20,7 @@ use crate::sys::fault::{Point, reached};
 use crate::sys::identity::{NamespaceId, our_namespace, recognise};
 use crate::sys::socket::peer;
 use crate::uid::Uid;
-use crate::watcher::{Watcher, let_go};
+use crate::watcher::Watcher;
 use transport::Transport;
 
 /// Serves one connection on the private socket until its peer has closed it.
@@ -104,15 +104,14 @@ impl Object {
     async fn release(&self, uid: u32) -> Result<(), BusFailure> {
         self.recognised(true)?;
         let uid = number(uid)?;
-        let manager = Arc::clone(self.watcher.manager());
-        let lifted = tokio::task::spawn_blocking(move || manager.lift_quarantine(uid));
-        Ok(lifted.await.or_fail(Stage::Daemon, "")??)
+        let lifted = self.watcher.work(move |it| it.lift_quarantine(uid));
+        Ok(lifted.await?)
     }
 
     /// Ends the caller's hold on a lease at once, and answers when everything is taken back.
     async fn finish(&self, uid: u32) -> Result<(), BusFailure> {
         let holder = self.recognised(true)?;
-        Ok(let_go(Arc::clone(self.watcher.manager()), number(uid)?, holder).await?)
+        Ok(self.watcher.let_go(number(uid)?, holder).await?)
     }
 }
 
@@ -226,7 +225,7 @@ async fn or_let_go<T>(
     result: Result<T, Failure>,
 ) -> Result<T, Failure> {
     if result.is_err()
-        && let Err(stuck) = let_go(Arc::clone(watcher.manager()), uid, holder).await
+        && let Err(stuck) = watcher.let_go(uid, holder).await
     {
         tracing::error!(%uid, %stuck);
     }

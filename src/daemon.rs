@@ -22,6 +22,7 @@ use crate::report::{Log, start_logging};
 use crate::run_folders::{prepare_folder, prepare_run, remove_run};
 use crate::sys::lock::{Lock, try_lock};
 use crate::sys::service_manager::{Inherited, ServiceManager};
+use crate::sys::workers::Workers;
 use crate::sys::{SysResult, memory, mount, run};
 use crate::watcher::Watcher;
 
@@ -228,25 +229,25 @@ impl Daemon {
     ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .thread_keep_alive(Duration::from_secs(10))
-            .max_blocking_threads(MOST_ENDING)
             .build()
             .or_fail(Stage::Daemon, "the event loop")?;
+        let workers = Workers::new(MOST_ENDING).or_fail(Stage::Daemon, "threads")?;
         let idle = options
             .idle_timeout
             .or_else(|| options.on_demand.then_some(DEFAULT_IDLE));
         let served = runtime.block_on(async {
-            let watcher = Watcher::new(Arc::clone(&self.manager))?;
+            let watcher = Watcher::new(Arc::clone(&self.manager), workers.clone())?;
             for holder in self.manager.adopt()? {
                 watcher.watch(holder)?;
             }
             let listener = listen()?;
             ready()?;
-            accept(&watcher, listener, idle).await
+            accept(&watcher, &workers, listener, idle).await
         });
         remove_socket();
         // Releases that have begun are seen to their end, within reason.
-        runtime.shutdown_timeout(Duration::from_secs(20));
+        drop(runtime);
+        workers.finish(Duration::from_secs(20));
         remove_run();
         drop(self.lock);
         served
@@ -286,6 +287,7 @@ fn listen() -> Result<UnixListener, Failure> {
 /// Takes connections until a signal or idleness ends it.
 async fn accept(
     watcher: &Arc<Watcher>,
+    workers: &Workers,
     mut listener: UnixListener,
     idle: Option<Duration>,
 ) -> Result<(), Failure> {
@@ -306,7 +308,7 @@ async fn accept(
         tokio::select! {
             _ = retry.tick() => {
                 let manager = Arc::clone(manager);
-                drop(tokio::task::spawn_blocking(move || {
+                drop(workers.run(move || {
                     manager.retry_quarantined();
                     memory::give_back();
                 }));

@@ -6,6 +6,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Watched};
 use crate::manager::{Adopted, Manager};
 use crate::sys::watch::{Tells, Watches};
+use crate::sys::workers::Workers;
 use crate::uid::Uid;
 
 /// The holders of all leases.
@@ -13,6 +14,7 @@ use crate::uid::Uid;
 pub struct Watcher {
     manager: Arc<Manager>,
     holders: Watches<(Uid, HeldBy)>,
+    workers: Workers,
 }
 
 impl Watcher {
@@ -20,9 +22,13 @@ impl Watcher {
     ///
     /// # Errors
     /// Of [`Stage::Daemon`].
-    pub fn new(manager: Arc<Manager>) -> Result<Arc<Self>, Failure> {
+    pub fn new(manager: Arc<Manager>, workers: Workers) -> Result<Arc<Self>, Failure> {
         let holders = Watches::new().or_fail(Stage::Daemon, "watching holders")?;
-        Ok(Arc::new(Self { manager, holders }))
+        Ok(Arc::new(Self {
+            manager,
+            holders,
+            workers,
+        }))
     }
 
     /// The table that the holders are of.
@@ -54,21 +60,34 @@ impl Watcher {
             let told = self.holders.told().await;
             for (uid, holder) in told.or_fail(Stage::Daemon, "watching holders")? {
                 let manager = Arc::clone(&self.manager);
-                tokio::spawn(async move {
-                    if let Err(failure) = let_go(manager, uid, holder).await {
+                drop(self.workers.run(move || {
+                    if let Err(failure) = manager.holder_ended(uid, &holder) {
                         tracing::error!(%uid, %failure, "release did not finish");
                     }
-                });
+                }));
             }
         }
     }
-}
 
-/// Ends a hold on a lease, and waits until that is done.
-///
-/// # Errors
-/// Those of [`Manager::holder_ended`].
-pub async fn let_go(manager: Arc<Manager>, uid: Uid, holder: HeldBy) -> Result<(), Failure> {
-    let ended = tokio::task::spawn_blocking(move || manager.holder_ended(uid, &holder));
-    ended.await.or_fail(Stage::Daemon, "")?
+    /// Does with the table what takes its time, and waits until that is done. It is done also if nobody waits.
+    ///
+    /// # Errors
+    /// Those of `work`.
+    pub async fn work(
+        &self,
+        work: impl FnOnce(&Manager) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let manager = Arc::clone(&self.manager);
+        let done = self.workers.run(move || work(&manager));
+        done.await.or_fail(Stage::Daemon, "")?
+    }
+
+    /// Ends a hold on a lease, and waits until that is done.
+    ///
+    /// # Errors
+    /// Those of [`Manager::holder_ended`].
+    pub async fn let_go(&self, uid: Uid, holder: HeldBy) -> Result<(), Failure> {
+        self.work(move |manager| manager.holder_ended(uid, &holder))
+            .await
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Manager, log_failure};
 use crate::allocate::in_use;
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::HeldBy;
 use crate::lease::{self, Lease};
 use crate::life::State;
@@ -172,11 +172,14 @@ impl Manager {
             }
         };
         // One that is deaf to SIGTERM must not keep all others waiting for its grace.
-        let workers = self.table().count_unfinished().min(MOST_AT_ONCE);
+        let others = self.table().count_unfinished().min(MOST_AT_ONCE);
         std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(work);
+            for _ in 1..others {
+                // Where there is no room for a thread (a service that forks for ever), this one does it all.
+                let thread = std::thread::Builder::new().spawn_scoped(scope, work);
+                log_failure(thread.map(drop).or_fail(Stage::Daemon, "clone"));
             }
+            work();
         });
     }
 }

@@ -41,6 +41,7 @@ pub mod userns;
 mod walk;
 pub mod watch;
 pub mod wire;
+pub mod workers;
 
 use std::fmt;
 

@@ -112,6 +112,9 @@ type("PS1='> '\r"); expect("\n> ")
 type("sleep 1000\r"); wait_for("sleep", lambda: os.system("pgrep -x sleep >/dev/null") == 0)
 type("\x1a"); expect("Stopped"); expect("> ")
 type("fg\r"); expect("sleep 1000\r\n")
+# The shell says so before the job has the terminal: then ^C would be the shell's.
+in_front = lambda: os.popen("ps -C sleep -o stat=").read().strip() == "S+"
+wait_for("sleep to be in front", in_front)
 type("\x03"); expect("> ")
 type("exit 3\r"); print(status())
 "#,

@@ -186,7 +186,8 @@ fn remove_made_directory(lease: &Lease, path: &str) -> SysResult<()> {
         opened => opened?,
     };
     let name = CString::new(name).unwrap_or_default();
-    if (found.uid, found.gid) == (lease.uid, lease.gid) {
+    // Whatever group it has: a service may give it to any that it is in.
+    if found.uid == lease.uid {
         return remove_exactly(parent.as_fd(), &name, found.id);
     }
     if found.uid == 0 {

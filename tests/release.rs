@@ -260,3 +260,18 @@ fn processes_that_are_left_have_as_long_as_the_service_or_else_the_configuration
         }
     }
 }
+
+#[test]
+fn a_directory_in_run_goes_whatever_group_the_service_gave_it_to() {
+    let arena = Arena::new();
+    arena.append("/etc/passwd", "web:x:1234:1234::/:/bin/sh");
+    arena.append("/etc/group", "web:x:1234:");
+    arena.append("/etc/group", "logs:x:1235:web");
+    let script = "dynuser run -u web -p RuntimeDirectory=web chgrp logs /run/web";
+    // Twice: one that stayed would be in the way of the next start.
+    for _ in 0..2 {
+        arena.sh(script).ok();
+        arena.wait_until_idle();
+        assert_eq!(arena.sh("ls -d /run/web").stdout, "");
+    }
+}

@@ -202,17 +202,14 @@ pub fn load_all() -> Result<Vec<Found>, Failure> {
             .to_str()
             .and_then(|name| name.parse().ok());
         if let Some(uid) = uid {
-            match load(uid, &entry.path()) {
+            let path = entry.path();
+            // That it cannot be read now says nothing about it: to take it for damaged would give up a lease
+            // that somebody holds.
+            let loaded = load(uid, &path).or_fail(Stage::Daemon, path.display().to_string())?;
+            match loaded {
                 // It ended while we looked.
-                Ok(None) => {}
-                Ok(Some(lease)) => found.push(Found {
-                    uid,
-                    lease: Ok(lease),
-                }),
-                Err(why) => found.push(Found {
-                    uid,
-                    lease: Err(why),
-                }),
+                None => {}
+                Some(lease) => found.push(Found { uid, lease }),
             }
         }
     }
@@ -220,16 +217,20 @@ pub fn load_all() -> Result<Vec<Found>, Failure> {
     Ok(found)
 }
 
-fn load(uid: u32, path: &Path) -> Result<Option<Lease>, String> {
+fn load(uid: u32, path: &Path) -> std::io::Result<Option<Result<Lease, String>>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(|error| error.to_string())?,
+        // Whoever puts a folder there has removed the lease.
+        Err(error) if error.kind() == ErrorKind::IsADirectory => {
+            return Ok(Some(Err(error.to_string())));
+        }
+        text => text?,
     };
-    let lease: Lease = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    if lease.uid != uid {
-        return Err(format!("is about {}, not {uid}", lease.uid));
-    }
-    Ok(Some(lease))
+    Ok(Some(match serde_json::from_slice::<Lease>(&text) {
+        Err(error) => Err(error.to_string()),
+        Ok(lease) if lease.uid != uid => Err(format!("is about {}, not {uid}", lease.uid)),
+        Ok(lease) => Ok(lease),
+    }))
 }
 
 /// Removes half-written files that a daemon left which was killed while it wrote.

@@ -55,8 +55,11 @@ impl Manager {
             let allocated = self.allocate(spec, |uid| self.table().reserve(uid, spec.user()));
             let entered = allocated.and_then(|claim| {
                 let entered = self.enter(spec, &claim, &holder);
-                if claim.dynamic && !matches!(entered, Ok(Entered::Yes)) {
-                    log_failure(self.locks.give_back(claim.uid.get()));
+                let uid = claim.uid;
+                // One in quarantine already keeps its lock: it is not free.
+                let kept = matches!(entered, Ok(Entered::Yes)) || self.table().has(uid);
+                if claim.dynamic && !kept {
+                    log_failure(self.locks.give_back(uid.get()));
                 }
                 entered.map(|entered| (entered, claim))
             });

@@ -265,7 +265,10 @@ impl Table {
 
     /// Everything is made for a holder, or nothing more will be.
     pub(super) fn equipped(&mut self, holder: &HeldBy) {
-        self.equipping.retain(|other| other != holder);
+        // One of them: a process may ask for two users at once.
+        if let Some(first) = self.equipping.iter().position(|other| other == holder) {
+            self.equipping.swap_remove(first);
+        }
     }
 
     /// A lease whose end is still to come: what the former daemon did not finish, or nobody could.

@@ -332,7 +332,7 @@ async fn accept(
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             () = tokio::time::sleep(pause) => {
-                if manager.live() > 0 || connections.load(Ordering::Relaxed) > 0 {
+                if manager.is_needed() || connections.load(Ordering::Relaxed) > 0 {
                     busy = Instant::now();
                 } else if idle.is_some_and(|idle| busy.elapsed() >= idle) {
                     match last_call(&listener) {

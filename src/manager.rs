@@ -239,10 +239,10 @@ impl Manager {
         published::publish_ranges(&config.ranges, others)
     }
 
-    /// How many leases there are, those in quarantine not counted: as long as it is not 0, the
-    /// daemon has something to watch.
-    pub fn live(&self) -> usize {
-        self.table().live()
+    /// Whether the daemon has something to watch, or to keep: leases, those in quarantine not counted unless
+    /// systemd would hand out their numbers, with all that could not be taken back, without our locks.
+    pub fn is_needed(&self) -> bool {
+        self.table().live() > 0 || self.locks.any()
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -199,6 +199,11 @@ impl NumberLocks {
         }
     }
 
+    /// Whether there are any. They end with this daemon, if nobody keeps copies.
+    pub fn any(&self) -> bool {
+        !self.held().is_empty()
+    }
+
     fn open(&self) -> Result<Option<SystemdLocks>, Failure> {
         let opened = if self.only_look {
             SystemdLocks::open()

@@ -353,3 +353,27 @@ fn a_number_of_two_users_is_told_and_nothing_of_the_other_is_ended() {
     assert_eq!(files(&arena), "");
     assert_eq!(uid_of(&arena, "wuff"), WUFF);
 }
+
+#[test]
+fn a_number_in_quarantine_is_kept_from_systemd_by_a_daemon_that_nobody_needs() {
+    let arena = host();
+    let _daemon = arena.spawn(["dynuser", "daemon", "--idle-timeout", "0.1"]);
+    wait_until("the daemon answers", || {
+        arena.sh("test -S /run/dynuser/manager").status.success()
+    });
+    let service = sleeper(&arena, "wuff");
+    let group = format!("--groups={WUFF}");
+    let mut stuck = arena.spawn(["setpriv", &group, "sleep", "1000"]);
+    stuck.wait_exec("sleep");
+    service.stop();
+    wait_until("it is in quarantine", || {
+        arena.list()[0]["state"] == "quarantined"
+    });
+    // Many times as long as it stays without a reason.
+    arena.sh("sleep 1").ok();
+    assert_eq!(systemd_tries(&arena, WUFF), "busy\n");
+    stuck.stop();
+    arena.run(["dynuser", "release", "wuff"]).ok();
+    assert_eq!(files(&arena), "");
+    wait_until("nobody needs it", || arena.daemons().is_empty());
+}

@@ -239,6 +239,12 @@ impl Manager {
         published::publish_ranges(&config.ranges, others)
     }
 
+    /// Nobody reads or changes the table any more: whoever tries waits for the end of the process. No lease
+    /// is made or changed from here on.
+    pub fn stand_still(&self) {
+        Box::leak(Box::new(self.table()));
+    }
+
     /// Whether the daemon has something to watch, or to keep: leases, those in quarantine not counted unless
     /// systemd would hand out their numbers, with all that could not be taken back, without our locks.
     pub fn is_needed(&self) -> bool {

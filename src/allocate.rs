@@ -60,9 +60,15 @@ pub fn choose(
     };
     let chosen = choose_from(name, first, candidates, taken, checks);
     let kept = |uid| matches!(&chosen, Ok(Choice::Free(free)) if *free == uid);
-    match first {
-        Some(uid) if !kept(uid) => checks.locks.give_back(uid.get())?,
-        _ => {}
+    let Some(uid) = first.filter(|uid| !kept(*uid)) else {
+        return chosen;
+    };
+    if let Err(failure) = checks.locks.give_back(uid.get()) {
+        // Nothing is kept of a search that failed.
+        if let Ok(Choice::Free(other)) = chosen {
+            checks.locks.give_back(other.get())?;
+        }
+        return Err(failure);
     }
     chosen
 }

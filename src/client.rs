@@ -86,7 +86,8 @@ fn converse(message: &Message) -> Result<Message, Failure> {
     for _ in 0..TRIES {
         let stream = connect(Instant::now().checked_add(PATIENCE))?;
         // No whole answer means that the daemon ended just then. The next one takes over what it had
-        // begun for us, and to ask again changes nothing: a process holds a lease once.
+        // begun for us, and to ask again changes nothing: a process holds a lease once, and a
+        // descriptor that nobody has got holds none.
         if let Some(reply) = exchange(stream, message)? {
             return answer(reply);
         }

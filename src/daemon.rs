@@ -1,9 +1,10 @@
 //! The daemon: one of it, with its socket, its leases, and an end if nobody needs it.
 
-use std::cell::Cell;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+mod background;
+
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bus;
 use crate::failure::{Failure, OrFail, Stage};
-use crate::layout::{LOCK, LOG, RUN, SOCKET};
+use crate::layout::{LOCK, RUN, SOCKET};
 use crate::manager::Manager;
 use crate::number_locks::NumberLocks;
 use crate::report::{Log, start_logging};
@@ -23,7 +24,7 @@ use crate::run_folders::{prepare_folder, prepare_run, remove_run};
 use crate::sys::lock::{Lock, try_lock};
 use crate::sys::service_manager::{Inherited, ServiceManager};
 use crate::sys::workers::Workers;
-use crate::sys::{SysResult, memory, mount, run};
+use crate::sys::{SysResult, memory, run};
 use crate::watcher::Watcher;
 
 /// How a daemon is started.
@@ -37,9 +38,6 @@ pub struct Options {
 
 /// How long a daemon that a launcher started stays when there is nothing to do.
 const DEFAULT_IDLE: Duration = Duration::from_secs(30);
-
-/// How often a daemon that dies before it answers is started again.
-const FORKS: usize = 3;
 
 /// How often it is tried again to take back what is in quarantine.
 const RETRY: Duration = Duration::from_secs(60);
@@ -66,7 +64,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let inherited = Inherited::take();
     run::become_clean("dynuserd", &inherited).or_fail(Stage::Daemon, "starting")?;
     if options.on_demand {
-        return in_background(options);
+        return background::start(options);
     }
     start_logging(Log::Stderr);
     // Only here: a daemon in the background has the environment of whoever happened to start it.
@@ -94,87 +92,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             "another daemon is running",
         )),
     }
-}
-
-/// Forks, and ends in the parent when the child answers on the socket. What goes wrong before
-/// that is told by the parent, to whom somebody listens.
-fn in_background(options: &Options) -> Result<(), Failure> {
-    // Whoever kills a daemon before it answers must not fail the one who waits for it: once more.
-    for _ in 0..FORKS {
-        if try_in_background(options)? {
-            return Ok(());
-        }
-    }
-    Err(Failure::new(
-        Stage::Daemon,
-        "the new daemon",
-        "ended at once",
-    ))
-}
-
-/// True in the child when it has ended, and in the parent when the child answers; false when the
-/// child died without a word.
-fn try_in_background(options: &Options) -> Result<bool, Failure> {
-    let (mut ready, mut tell) = std::io::pipe().or_fail(Stage::Daemon, "pipe")?;
-    if run::fork().or_fail(Stage::Daemon, "fork")?.is_some() {
-        drop(tell);
-        let mut words = String::new();
-        ready
-            .read_to_string(&mut words)
-            .or_fail(Stage::Daemon, "the new daemon")?;
-        return match words.as_str() {
-            "ready" => Ok(true),
-            "" => Ok(false),
-            why => Err(Failure::new(Stage::Daemon, "the new daemon", why)),
-        };
-    }
-    drop(ready);
-    let started = mount::enter_namespace_of_init()
-        .or_fail(Stage::Daemon, "the mount namespace of process 1")
-        .and_then(|()| {
-            rustix::process::setsid().or_fail(Stage::Daemon, "setsid")?;
-            Daemon::start_or_wait()
-        });
-    let daemon = match started {
-        Ok(Some(daemon)) => daemon,
-        // Somebody else was faster, and his is as good.
-        Ok(None) => {
-            tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe")?;
-            return Ok(true);
-        }
-        Err(failure) => {
-            tell.write_all(failure.to_string().as_bytes())
-                .or_fail(Stage::Daemon, "pipe")?;
-            return Ok(true);
-        }
-    };
-    // Before anything can be told: what adoption finds wrong is for the log, and nobody keeps what the
-    // launcher's daemon says on standard error.
-    run::replace_standard_streams(open_log()?).or_fail(Stage::Daemon, LOG)?;
-    start_logging(Log::File);
-    // Closed as soon as it has said that all is well; what goes wrong before that it tells as well.
-    let tell = Cell::new(Some(tell));
-    let served = daemon.serve(options, || {
-        tell.take().map_or(Ok(()), |mut tell| {
-            tell.write_all(b"ready").or_fail(Stage::Daemon, "pipe")
-        })
-    });
-    match (served, tell.take()) {
-        (Err(failure), Some(mut tell)) => tell
-            .write_all(failure.to_string().as_bytes())
-            .or_fail(Stage::Daemon, "pipe"),
-        (served, _) => served,
-    }
-    .map(|()| true)
-}
-
-fn open_log() -> Result<File, Failure> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(LOG)
-        .or_fail(Stage::Daemon, LOG)
 }
 
 /// A daemon that holds the lock, and therefore is the only one.
@@ -319,19 +236,12 @@ async fn accept(
             accepted = listener.accept() => {
                 match accepted {
                     Ok((stream, _)) => converse(watcher, &connections, stream),
-                    // Descriptors or memory are short for the moment.
-                    Err(error) => {
-                        tracing::warn!(%error, "accept");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
+                    Err(error) => short_of(error).await,
                 }
                 busy = Instant::now();
             }
             ended = &mut ends => return ended.or_fail(Stage::Daemon, "watching holders")?,
-            _ = hangup.recv() => match manager.reload() {
-                Ok(()) => tracing::info!("configuration read again"),
-                Err(failure) => tracing::error!(%failure, "the old configuration stays"),
-            },
+            _ = hangup.recv() => reload(manager),
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             () = tokio::time::sleep(pause) => {
@@ -349,6 +259,19 @@ async fn accept(
                 }
             }
         }
+    }
+}
+
+/// Descriptors or memory are short for the moment. The log lies in memory, too.
+async fn short_of(error: std::io::Error) {
+    tracing::warn!(%error, "accept");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
+fn reload(manager: &Manager) {
+    match manager.reload() {
+        Ok(()) => tracing::info!("configuration read again"),
+        Err(failure) => tracing::error!(%failure, "the old configuration stays"),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The life of a lease: the states that it goes through, what moves it from one to the next, and
 //! the order in which its things are taken back.
 //!
-//! The table of leases is moved by [`State::after`] alone, and [`crate::release`] carries out
+//! The table of leases is moved by [`State::after`] (a lease whose file says nothing begins in
+//! quarantine), and [`crate::release`] carries out
 //! [`TAKING_BACK`]; `tests/life.rs` takes the same two and goes through everything that can happen,
 //! with a daemon that may be killed between any two steps.
 

@@ -225,7 +225,8 @@ impl Manager {
     pub fn reload(&self) -> Result<(), Failure> {
         let config = Arc::new(config_files::load()?);
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
-        self.publish_ranges()
+        log_failure(self.publish_ranges());
+        Ok(())
     }
 
     /// Tells programs that go through all users which numbers these may have.

@@ -127,3 +127,31 @@ fn a_source_of_names_that_does_not_answer_delays_nobody_who_does_not_need_it() {
     assert!(lives.end().0.success());
     arena.wait_until_idle();
 }
+
+#[test]
+fn unanswered_questions_do_not_pile_up() {
+    let (arena, _daemon) = host();
+    let conf = "[Manager]\nNameServiceTimeoutSec=1ms\n";
+    arena.put("/etc/dynuser/dynuser.conf", conf, 0o644);
+    arena.sh("pkill -HUP -x dynuserd; touch /run/silent").ok();
+    let mut told = String::new();
+    wait_until("nothing is asked any more", || {
+        let output = arena.run(["dynuser", "run", "-u", "a", "true"]);
+        told = output.fails(217);
+        told.contains("earlier questions")
+    });
+    let threads = "ls /proc/$(pgrep -xo dynuserd)/task | wc -l";
+    let count: usize = arena.sh(threads).ok().trim().parse().expect("a number");
+    assert!((65..75).contains(&count), "{count} threads: {told}");
+    // The source answers again: so are all questions, in the end.
+    arena.run(["rm", "/run/silent"]).ok();
+    let conf = "[Manager]\nNameServiceTimeoutSec=20s\n";
+    arena.put("/etc/dynuser/dynuser.conf", conf, 0o644);
+    arena.sh("pkill -HUP -x dynuserd").ok();
+    wait_until("it is asked again", || {
+        arena
+            .run(["dynuser", "run", "-u", "a", "true"])
+            .status
+            .success()
+    });
+}

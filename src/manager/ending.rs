@@ -54,7 +54,7 @@ impl Manager {
                 Some(lease) => Err(Failure::new(
                     Stage::Request,
                     format!("{} ({uid})", lease.name),
-                    "is being taken back at this moment",
+                    "is being taken back, or its name asked for, at this moment; try again",
                 )),
                 None => Ok(()),
             };

@@ -7,12 +7,13 @@
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::{During, SysError, SysResult};
+use super::{During, SysResult};
 use crate::layout::GECOS;
 
 /// Largest record that is read, in bytes: a group may have very many members.
@@ -58,6 +59,16 @@ pub struct User {
 struct Call {
     call: &'static str,
     subject: String,
+    fate: Fate,
+}
+
+/// What becomes of a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Asked,
+    /// Nobody waits for the answer any more.
+    Abandoned,
+    Answered,
 }
 
 impl Default for Call {
@@ -65,6 +76,7 @@ impl Default for Call {
         Self {
             call: "nss",
             subject: String::new(),
+            fate: Fate::Asked,
         }
     }
 }
@@ -73,13 +85,41 @@ impl Default for Call {
 struct Progress(Arc<Mutex<Call>>);
 
 impl Progress {
+    fn call(&self) -> MutexGuard<'_, Call> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn at(&self, call: &'static str, subject: impl std::fmt::Display) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Call {
-            call,
-            subject: subject.to_string(),
-        };
+        let mut now = self.call();
+        now.call = call;
+        now.subject = subject.to_string();
+    }
+
+    /// Nobody waits any more. Gives the call that it is in.
+    fn abandon(&self) -> (&'static str, String) {
+        let mut call = self.call();
+        if call.fate == Fate::Asked {
+            call.fate = Fate::Abandoned;
+            UNANSWERED.fetch_add(1, Ordering::Relaxed);
+        }
+        (call.call, call.subject.clone())
+    }
+
+    fn ended(&self) {
+        let mut call = self.call();
+        if call.fate == Fate::Abandoned {
+            UNANSWERED.fetch_sub(1, Ordering::Relaxed);
+        }
+        call.fate = Fate::Answered;
     }
 }
+
+/// Threads that wait for answers which nobody waits for: a directory server that is down must not
+/// fill the table of processes with them.
+static UNANSWERED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many there may be before nothing is asked any more.
+const MOST_UNANSWERED: usize = 64;
 
 /// A question that has been asked.
 #[derive(Debug)]
@@ -96,11 +136,18 @@ pub fn ask(question: Question) -> SysResult<Asked> {
     let (answer, answered) = mpsc::sync_channel(1);
     let at = Arc::new(Mutex::new(Call::default()));
     let progress = Progress(Arc::clone(&at));
+    if UNANSWERED.load(Ordering::Relaxed) >= MOST_UNANSWERED {
+        return Err(Errno::TIMEDOUT).during(
+            "nss",
+            format_args!("{MOST_UNANSWERED} earlier questions are not answered yet"),
+        );
+    }
     std::thread::Builder::new()
         .name("nss".into())
         .spawn(move || {
             // Nobody listens any more when the deadline has passed, which is no error here.
             drop(answer.send(look_up_all(&question, &progress)));
+            progress.ended();
         })
         .during("clone", "nss")?;
     Ok(Asked { at, answered })
@@ -113,16 +160,8 @@ impl Asked {
     /// Those of getpwnam_r(3) and its kin; `ETIMEDOUT` for no answer in time.
     pub fn answer(self, deadline: Duration) -> SysResult<Answer> {
         self.answered.recv_timeout(deadline).unwrap_or_else(|_| {
-            let Call { call, subject } = self
-                .at
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone();
-            Err(SysError {
-                call,
-                subject,
-                errno: Errno::TIMEDOUT,
-            })
+            let (call, subject) = Progress(self.at).abandon();
+            Err(Errno::TIMEDOUT).during(call, subject)
         })
     }
 }

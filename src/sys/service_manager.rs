@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The first descriptor that is passed on (SD_LISTEN_FDS_START).
 const FIRST: RawFd = 3;
 
+/// More than a service manager ever keeps for one service.
+const MOST: RawFd = 65_536;
+
 /// Descriptors that the service manager kept for us, by the names that we gave them.
 #[derive(Debug, Default)]
 pub struct Inherited {
@@ -43,7 +46,7 @@ impl Inherited {
             return Self::default();
         }
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        let end = FIRST.saturating_add(number("LISTEN_FDS").unwrap_or(0).max(0));
+        let end = FIRST.saturating_add(number("LISTEN_FDS").unwrap_or(0).clamp(0, MOST));
         let descriptors = (FIRST..end)
             .zip(names.split(':').chain(std::iter::repeat("")))
             .filter_map(|(raw, name)| Some((name.to_owned(), adopt(raw)?)))

@@ -357,7 +357,7 @@ fn leases_that_are_stuck_or_damaged_are_named() {
         "b",
         "!sh",
         "-c",
-        "sleep 1000 >/dev/null 2>&1 & exit 3",
+        "sleep 1000 >/dev/null 2>&1 & until grep -qx sleep /proc/$!/comm; do :; done; exit 3",
     ];
     arena.run(run).fails(3);
     let found = one(&arena);

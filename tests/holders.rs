@@ -194,7 +194,8 @@ fn only_a_user_can_be_acquired_and_only_by_root() {
 
 /// Leaves a lease in quarantine: a process that is root but has the user's group.
 fn stuck(arena: &Arena, name: &str) -> u64 {
-    let script = "sleep 1000 >/dev/null 2>&1 & exit 0";
+    let script =
+        "sleep 1000 >/dev/null 2>&1 & until grep -qx sleep /proc/$!/comm; do :; done; exit 0";
     let run = [
         "dynuser", "run", "--wait", "-q", "-u", name, "!sh", "-c", script,
     ];

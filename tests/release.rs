@@ -141,7 +141,7 @@ fn what_cannot_be_taken_back_keeps_its_number_out_of_use_until_it_is_gone() {
         "b",
         "!sh",
         "-c",
-        "sleep 1000 >/dev/null 2>&1 & exit 3",
+        "sleep 1000 >/dev/null 2>&1 & until grep -qx sleep /proc/$!/comm; do :; done; exit 3",
     ];
     let why = arena.run(run).fails(3);
     assert!(

@@ -249,7 +249,7 @@ def pool():
         taken, base = 0, None
         for until in (0, 1000, 2000, 3000, 4000, 4236):
             if until > taken:
-                client.ask(f"many fill{until}- {until - taken}")
+                client.ask(f"rate fill{until}- {until - taken}")
                 taken = until
             good, answer = client.ask(f"rate at{until}- {count}")
             if not good:

@@ -3,7 +3,6 @@
 mod background;
 
 use std::fs::{self, Permissions};
-use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
@@ -24,7 +23,7 @@ use crate::run_folders::{prepare_folder, prepare_run, remove_run};
 use crate::sys::lock::{Lock, try_lock};
 use crate::sys::service_manager::{Inherited, ServiceManager};
 use crate::sys::workers::Workers;
-use crate::sys::{SysResult, memory, run};
+use crate::sys::{SysResult, gone, memory, run};
 use crate::watcher::Watcher;
 
 /// How a daemon is started.
@@ -175,11 +174,8 @@ impl Daemon {
 }
 
 fn remove_socket() {
-    match fs::remove_file(SOCKET) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            tracing::warn!(path = SOCKET, %error, "stays");
-        }
-        _ => {}
+    if let Err(error) = gone(fs::remove_file(SOCKET)) {
+        tracing::warn!(path = SOCKET, %error, "stays");
     }
 }
 
@@ -188,10 +184,7 @@ fn listen() -> Result<UnixListener, Failure> {
     let hidden = format!("{RUN}/.manager");
     let listener = (|| {
         for path in [hidden.as_str(), SOCKET] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            gone(fs::remove_file(path))?;
         }
         let listener = StdListener::bind(&hidden)?;
         fs::set_permissions(&hidden, Permissions::from_mode(0o600))?;

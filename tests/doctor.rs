@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::Arena;
+use support::{Arena, LEAVES_ONE_BEHIND};
 
 const CONF: &str = "/etc/dynuser/dynuser.conf";
 
@@ -357,7 +357,7 @@ fn leases_that_are_stuck_or_damaged_are_named() {
         "b",
         "!sh",
         "-c",
-        "sleep 1000 >/dev/null 2>&1 & until grep -qx sleep /proc/$!/comm; do :; done; exit 3",
+        LEAVES_ONE_BEHIND,
     ];
     arena.run(run).fails(3);
     let found = one(&arena);

@@ -5,7 +5,7 @@
 mod support;
 
 use rustix::process::Signal;
-use support::{Arena, Running, dynamic_uid, wait_until};
+use support::{Arena, LEAVES_ONE_BEHIND, Running, dynamic_uid, wait_until};
 
 /// A process that has acquired `name`, and runs `script` once it says so.
 fn holder(arena: &Arena, name: &str, script: &str) -> (Running, u32) {
@@ -194,8 +194,7 @@ fn only_a_user_can_be_acquired_and_only_by_root() {
 
 /// Leaves a lease in quarantine: a process that is root but has the user's group.
 fn stuck(arena: &Arena, name: &str) -> u64 {
-    let script =
-        "sleep 1000 >/dev/null 2>&1 & until grep -qx sleep /proc/$!/comm; do :; done; exit 0";
+    let script = LEAVES_ONE_BEHIND;
     let run = [
         "dynuser", "run", "--wait", "-q", "-u", name, "!sh", "-c", script,
     ];
@@ -275,16 +274,7 @@ fn a_damaged_lease_keeps_its_number_until_somebody_says_so_and_nothing_carries_i
     kill_daemons(&arena);
     // What the hash of "wuff" points at.
     arena.put("/run/dynuser/leases/63102", "{\"name\":\"wuff\",", 0o644);
-    let words = [
-        "setpriv",
-        "--reuid=63102",
-        "--clear-groups",
-        "sh",
-        "-c",
-        "echo up; exec sleep 1000",
-    ];
-    let mut survivor = arena.spawn(words);
-    assert_eq!(survivor.line(), "up");
+    let mut survivor = arena.process_of(63102);
     let uid = || dynamic_uid(&arena.run(["dynuser", "run", "-u", "wuff", "id", "-u"]).ok());
     assert_ne!(uid(), 63102);
     let why = arena.run(["dynuser", "release", "63102"]).fails(217);

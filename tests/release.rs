@@ -5,7 +5,7 @@
 mod support;
 
 use rustix::process::Signal;
-use support::{Arena, wait_until};
+use support::{Arena, LEAVES_ONE_BEHIND, wait_until};
 
 #[test]
 fn a_directory_in_run_that_was_there_before_is_not_touched() {
@@ -141,7 +141,7 @@ fn what_cannot_be_taken_back_keeps_its_number_out_of_use_until_it_is_gone() {
         "b",
         "!sh",
         "-c",
-        "sleep 1000 >/dev/null 2>&1 & until grep -qx sleep /proc/$!/comm; do :; done; exit 3",
+        LEAVES_ONE_BEHIND,
     ];
     let why = arena.run(run).fails(3);
     assert!(

@@ -166,35 +166,33 @@ impl Manager {
         let Some(uid) = Uid::new(lease.uid) else {
             return Ok(Lease::damaged(lease.uid, "nobody can have such a number"));
         };
-        let mut alive: Vec<Holder> = Vec::new();
+        let mut dead: Vec<HeldBy> = Vec::new();
         // After a reboot, or the end of the container, nobody holds anything, whatever processes have
         // the same numbers now.
         let counts = lease.state == State::Running
             && lease.boot_id == self.boot_id
             && self.is_of_our_namespace(&lease);
-        for holder in lease.holders.iter().filter(|_| counts) {
+        for Holder { by, .. } in lease.holders.iter().filter(|_| counts) {
             // An error is no sign of life or death. To guess wrong would end a running service, or
             // give its number away: better no daemon until it is known.
-            let who = || format!("{:?}, which holds {uid}", holder.by);
-            if let Some(watched) = holder.by.reopen().or_fail(Stage::Daemon, who())? {
-                adopted.push(Adopted {
+            let who = || format!("{by:?}, which holds {uid}");
+            match by.reopen().or_fail(Stage::Daemon, who())? {
+                Some(watched) => adopted.push(Adopted {
                     uid,
-                    holder: holder.by.clone(),
+                    holder: by.clone(),
                     watched,
-                });
-                alive.push(holder.clone());
+                }),
+                None => dead.push(by.clone()),
             }
         }
-        let event = Event::Adopted {
-            held: !alive.is_empty(),
-        };
+        let held = counts && dead.len() < lease.holders.len();
+        let event = Event::Adopted { held };
         let Ok(Some(state)) = State::after(Some(lease.state), event) else {
             return Ok(Lease::damaged(lease.uid, "it says what cannot be"));
         };
-        if !alive.is_empty() {
-            let all: Vec<HeldBy> = lease.holders.iter().map(|it| it.by.clone()).collect();
-            let dead = |by: &&HeldBy| alive.iter().all(|holder| holder.by != **by);
-            all.iter().filter(dead).for_each(|by| lease.drop_holder(by));
+        // The last ones stay in a lease that is ending: their directories are not free yet.
+        if held {
+            dead.iter().for_each(|by| lease.drop_holder(by));
         }
         if state == State::Ending {
             lease.ended.get_or_insert_with(now);

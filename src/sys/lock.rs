@@ -1,6 +1,7 @@
 //! Locks on files that go away with the last process that has them.
 
 use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -32,11 +33,10 @@ pub fn try_lock(path: &Path) -> SysResult<Option<Lock>> {
             .custom_flags(libc::O_NOFOLLOW)
             .open(path)
             .during("open", path.display())?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(Errno::INTR) => continue,
-            Err(error) => return Err(error).during("flock", path.display()),
+        if !lock_now(&file, FlockOperation::NonBlockingLockExclusive)
+            .during("flock", path.display())?
+        {
+            return Ok(None);
         }
         // The one who had it before may have removed the file between our open and our lock: then
         // ours is a lock on nothing.
@@ -47,6 +47,15 @@ pub fn try_lock(path: &Path) -> SysResult<Option<Lock>> {
             }
             _ => {}
         }
+    }
+}
+
+/// Takes a lock on an open file without waiting (flock(2)); false if somebody else has it.
+pub(super) fn lock_now(file: impl AsFd, operation: FlockOperation) -> Result<bool, Errno> {
+    match rustix::io::retry_on_intr(|| rustix::fs::flock(&file, operation)) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -10,10 +10,11 @@
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, fstat, openat, statat};
 use rustix::io::Errno;
 
 use super::fs::{open_beneath, open_trusted, status};
+use super::lock::lock_now;
 use super::{During, SysError, SysResult};
 
 /// Where the lock files are.
@@ -230,14 +231,7 @@ impl UidLock {
 
 /// Takes a lock; false if somebody else has it.
 fn lock(file: &OwnedFd, uid: u32, operation: FlockOperation) -> SysResult<bool> {
-    loop {
-        match flock(file, operation) {
-            Ok(()) => return Ok(true),
-            Err(Errno::WOULDBLOCK) => return Ok(false),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error).during("flock", path(uid)),
-        }
-    }
+    lock_now(file, operation).during("flock", path(uid))
 }
 
 /// What the file says, if that is a name. systemd writes it some time after it has taken the lock.

@@ -32,6 +32,11 @@ pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 /// How long anything may take before it counts as hanging. Generous: a busy machine is no error.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// For a shell that stays root in a sandbox: it leaves a process with the user's group, whom no
+/// signal of the user's reaches, and which is called `sleep` when the shell ends.
+pub(crate) const LEAVES_ONE_BEHIND: &str = "sleep 1000 >/dev/null 2>&1 & \
+     until grep -qx sleep /proc/$!/comm; do :; done; exit 3";
+
 /// PID 1 of an arena: bash reaps whatever is handed to it, as init does, and ends when its standard
 /// input is closed, which the end of the test process does even if that was killed.
 const INIT: &str = "mount -t proc -o nosuid,nodev,noexec proc /proc && echo ready \
@@ -168,6 +173,16 @@ impl Arena {
         S: AsRef<str>,
     {
         self.command(words).spawn()
+    }
+
+    /// A process that has a number, and waits to be ended.
+    pub(crate) fn process_of(&self, number: u32) -> Running {
+        let number = number.to_string();
+        let script = "echo up; exec sleep 1000";
+        let identity = ["setpriv", "--reuid", &number, "--clear-groups"];
+        let mut process = self.spawn([&identity[..], &["sh", "-c", script]].concat());
+        assert_eq!(process.line(), "up");
+        process
     }
 
     /// Writes a file inside.

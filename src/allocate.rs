@@ -73,6 +73,31 @@ pub fn choose(
     chosen
 }
 
+/// The user of that name that the host has: root, too. Its number is not handed out, only used.
+///
+/// # Errors
+/// Of [`Stage::User`]: when there is none, or when nobody can tell.
+pub fn host_user(name: &UserName, checks: &Checks<'_>) -> Result<(Uid, User), Failure> {
+    let subject = || format!("user {name}");
+    let question = Question {
+        name: Some(name.to_string()),
+        number: None,
+    };
+    let answer = ask(question).and_then(|asked| asked.answer(checks.deadline));
+    let user = answer.or_fail(Stage::User, subject())?.user;
+    let Some(user) = user else {
+        let why = "there is no such user on this host, and DynamicUser=no makes none";
+        return Err(Failure::new(Stage::User, subject(), why));
+    };
+    let uid = Uid::of_host(user.uid).filter(|uid| (uid.get() == 0) == (name.as_str() == "root"));
+    let Some(uid) = uid else {
+        let why = format!("exists as {}, under which no service is run", user.uid);
+        return Err(Failure::new(Stage::User, subject(), why));
+    };
+    refuse_passing(name, uid, &user, checks)?;
+    Ok((uid, user))
+}
+
 /// Looks at `first`, which is locked, together with the name, then at the others.
 fn choose_from(
     name: &UserName,

@@ -6,12 +6,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use tokio::net::UnixStream;
+use tokio::sync::mpsc::{Sender, channel};
 use zbus::connection::Builder;
 use zbus::message::{Header, Message};
 use zbus::names::ErrorName;
+use zbus::object_server::SignalEmitter;
 use zbus::{DBusError, Guid};
 
 use crate::failure::{Failure, OrFail, Stage};
+use crate::giving::Progress;
 use crate::holder::{HeldBy, ProcessRecord, Watched};
 use crate::manager::{Adopted, Equipped};
 use crate::protocol::{AcquireReply, ERRORS, PATH, PrepareReply, Properties, assignments};
@@ -67,6 +70,7 @@ impl Object {
         service: String,
         properties: Properties,
         daemon_view: bool,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> Result<PrepareReply, BusFailure> {
         let holder = self.recognised(daemon_view)?;
         let request = Request {
@@ -80,6 +84,7 @@ impl Object {
             self.caller.try_clone().or_fail(Stage::Daemon, "")?,
             holder,
             request,
+            telling(emitter.to_owned()),
         ));
         Ok(prepared.await.or_fail(Stage::Daemon, "")??)
     }
@@ -99,6 +104,16 @@ impl Object {
         Ok(acquired.await.or_fail(Stage::Daemon, "")??)
     }
 
+    /// Tells the caller of [`prepare`](Self::prepare) how far it is, when a tree is given to its user and
+    /// that takes its time: `of` is how many entries there are, or 0 while nobody knows.
+    #[zbus(signal)]
+    async fn chown_progress(
+        emitter: &SignalEmitter<'_>,
+        path: &str,
+        done: u64,
+        of: u64,
+    ) -> zbus::Result<()>;
+
     /// Takes back what could not be taken back when a lease ended, if what stood in the way is
     /// gone. That there is nothing to take back is no error.
     async fn release(&self, uid: u32) -> Result<(), BusFailure> {
@@ -117,7 +132,7 @@ impl Object {
 
 fn number(uid: u32) -> Result<Uid, Failure> {
     let no = || Failure::new(Stage::Request, uid.to_string(), "is no number of a service");
-    Uid::new(uid).ok_or_else(no)
+    Uid::of_host(uid).ok_or_else(no)
 }
 
 impl Object {
@@ -162,10 +177,13 @@ async fn prepare(
     caller: OwnedFd,
     holder: HeldBy,
     request: Request,
+    tell: Sender<Progress>,
 ) -> Result<PrepareReply, Failure> {
     let (worker, record) = (Arc::clone(watcher.manager()), holder.clone());
     let equipped = on_own_thread(move || {
-        let mut equipped = worker.prepare(&request, &record)?;
+        // What nobody takes in time is old.
+        let progress = |news| drop(tell.try_send(news));
+        let mut equipped = worker.prepare(&request, &record, &progress)?;
         let namespace = equipped.build_namespace();
         Ok((equipped, namespace))
     });
@@ -180,6 +198,21 @@ async fn prepare(
     let namespace = or_let_go(&watcher, equipped.identity.uid, holder, ready).await?;
     reached(Point::ReplyDue);
     Ok(reply(equipped, namespace))
+}
+
+/// Passes on to a caller what a worker tells, until that is done.
+fn telling(emitter: SignalEmitter<'static>) -> Sender<Progress> {
+    let (tell, mut news) = channel::<Progress>(1);
+    tokio::spawn(async move {
+        while let Some(Progress { path, done, of }) = news.recv().await {
+            let told = Object::chown_progress(&emitter, &path, done, of.unwrap_or(0));
+            if let Err(error) = told.await {
+                tracing::debug!(%error, "nobody listens");
+                return;
+            }
+        }
+    });
+    tell
 }
 
 /// Prepares a user alone. Until the answer is sent the descriptor is ours: if nobody takes it, it is
@@ -246,14 +279,15 @@ async fn on_own_thread<T: Send + 'static>(
     waiting.await.or_fail(Stage::Daemon, "")?
 }
 
-fn reply(prepared: Equipped, namespace: OwnedFd) -> PrepareReply {
+fn reply(prepared: Equipped, namespace: Option<OwnedFd>) -> PrepareReply {
     let directory = prepared.working_directory;
     PrepareReply {
         uid: prepared.identity.uid.get(),
         gid: prepared.identity.gid,
         groups: prepared.identity.groups,
         user: prepared.identity.user,
-        namespace: namespace.into(),
+        namespace: namespace.into_iter().map(zbus::OwnedFd::from).collect(),
+        confined: prepared.confined,
         environment: prepared.environment,
         working_directory_may_be_missing: directory.as_ref().is_some_and(|d| d.may_be_missing),
         working_directory: directory.map_or_else(|| "/".into(), |directory| directory.path),

@@ -16,7 +16,9 @@ use zbus::message::{Message, Type};
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::SOCKET;
-use crate::protocol::{AcquireReply, ERRORS, INTERFACE, PATH, PrepareReply, properties};
+use crate::protocol::{
+    AcquireReply, CHOWN_PROGRESS, ERRORS, INTERFACE, PATH, PrepareReply, properties,
+};
 use crate::request::Request;
 use crate::sys::socket::{peer_uid, receive, send_all};
 use crate::sys::{run, wire};
@@ -32,14 +34,22 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// Largest answer that is read, in bytes.
 const LARGEST_ANSWER: usize = 1 << 20;
 
+/// Whoever wants to know how far it is when a tree is given: the path, how many entries were looked at, and
+/// of how many, or 0.
+pub type OnProgress<'a> = dyn FnMut(&str, u64, u64) + 'a;
+
 /// Asks for a user and a sandbox; starts the daemon if there is none.
 ///
 /// # Errors
 /// The daemon's refusal, or of [`Stage::Daemon`].
-pub fn prepare(request: &Request, daemon_view: bool) -> Result<PrepareReply, Failure> {
+pub fn prepare(
+    request: &Request,
+    daemon_view: bool,
+    progress: &mut OnProgress<'_>,
+) -> Result<PrepareReply, Failure> {
     let properties = properties(&request.properties);
     let message = call("Prepare", &(&request.service, properties, daemon_view))?;
-    let reply = converse(&message)?;
+    let reply = converse_and_listen(&message, progress)?;
     let body = reply.body();
     body.deserialize()
         .or_fail(Stage::Daemon, "the daemon's answer")
@@ -82,13 +92,21 @@ fn call(member: &str, body: &(impl Serialize + DynamicType)) -> Result<Message, 
 
 /// Sends a call to the daemon and waits for its answer.
 fn converse(message: &Message) -> Result<Message, Failure> {
+    converse_and_listen(message, &mut |_, _, _| {})
+}
+
+/// Sends a call to the daemon, and waits for its answer; hears meanwhile how far it is.
+fn converse_and_listen(
+    message: &Message,
+    progress: &mut OnProgress<'_>,
+) -> Result<Message, Failure> {
     let mut pause = Duration::from_millis(1);
     for _ in 0..TRIES {
         let stream = connect(Instant::now().checked_add(PATIENCE))?;
         // No whole answer means that the daemon ended just then. The next one takes over what it had
         // begun for us, and to ask again changes nothing: a process holds a lease once, and a
         // descriptor that nobody has got holds none.
-        if let Some(reply) = exchange(stream, message)? {
+        if let Some(reply) = exchange(stream, message, progress)? {
             return answer(reply);
         }
         // One that was killed still takes connections until all of it is gone.
@@ -165,7 +183,11 @@ fn start_daemon() -> Result<(), Failure> {
 }
 
 /// One call and its answer; `None` if the other end closed before the answer was there whole.
-fn exchange(stream: UnixStream, message: &Message) -> Result<Option<Message>, Failure> {
+fn exchange(
+    stream: UnixStream,
+    message: &Message,
+    progress: &mut OnProgress<'_>,
+) -> Result<Option<Message>, Failure> {
     let subject = "talking to the daemon";
     // EXTERNAL: the kernel says who we are; "30" is the UID 0 in hexadecimal ASCII.
     let mut bytes = b"\0AUTH EXTERNAL 30\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n".to_vec();
@@ -188,18 +210,35 @@ fn exchange(stream: UnixStream, message: &Message) -> Result<Option<Message>, Fa
                 "its answer is too long",
             ));
         }
-        if let Some(reply) = take_reply(&bytes, &mut descriptors).or_fail(Stage::Daemon, subject)? {
-            return Ok(Some(reply));
+        while let Some(message) =
+            take_message(&mut bytes, &mut descriptors).or_fail(Stage::Daemon, subject)?
+        {
+            if message.message_type() != Type::Signal {
+                return Ok(Some(message));
+            }
+            hear(&message, progress);
         }
     }
 }
 
-/// The answer to our call, once it is there whole, behind the answers to the handshake.
-fn take_reply(
-    bytes: &[u8],
+/// Tells what a signal says. One that we do not know is for others.
+fn hear(signal: &Message, progress: &mut OnProgress<'_>) {
+    let header = signal.header();
+    if header.member().is_none_or(|name| *name != CHOWN_PROGRESS) {
+        return;
+    }
+    let body = signal.body();
+    if let Ok((path, done, of)) = body.deserialize::<(String, u64, u64)>() {
+        progress(&path, done, of);
+    }
+}
+
+/// Takes the next message, once it is there whole, from behind the answers to the handshake.
+fn take_message(
+    bytes: &mut Vec<u8>,
     descriptors: &mut Vec<OwnedFd>,
 ) -> Result<Option<Message>, Box<dyn std::error::Error + Send + Sync>> {
-    let mut rest = bytes;
+    let mut rest = bytes.as_slice();
     for expected in ["OK ", "AGREE_UNIX_FD"] {
         let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
             return Ok(None);
@@ -210,13 +249,19 @@ fn take_reply(
         }
         rest = after.get(2..).unwrap_or_default();
     }
-    match wire::length(rest).and_then(|length| rest.get(..length)) {
-        None => Ok(None),
-        Some(whole) => Ok(Some(wire::message(
-            whole.to_vec(),
-            std::mem::take(descriptors),
-        )?)),
-    }
+    let length = wire::length(rest);
+    let Some(whole) = length.and_then(|length| rest.get(..length)) else {
+        return Ok(None);
+    };
+    let whole = whole.to_vec();
+    let begin = bytes.len().saturating_sub(rest.len());
+    bytes.drain(begin..begin.saturating_add(whole.len()));
+    // What has come with a signal belongs to the answer behind it.
+    let theirs = match wire::is_signal(&whole) {
+        true => Vec::new(),
+        false => std::mem::take(descriptors),
+    };
+    Ok(Some(wire::message(whole, theirs)?))
 }
 
 /// The answer itself, or the failure that it tells.

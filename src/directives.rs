@@ -5,21 +5,37 @@
 
 #![forbid(unsafe_code)]
 
+mod directories;
+mod file_systems;
+
 use core::time::Duration;
 
-use crate::exec_directory::{ExecDirectory, Kind};
+use crate::exec_directory::{Kind, Preserve};
 use crate::time_span::{self, TimeSpan};
 use crate::words;
+
+pub use directories::Asked;
+pub use file_systems::TemporaryFileSystem;
 
 /// What the properties of a request add up to.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// `DynamicUser=no`: the user is one that the host has, or root.
+    pub static_user: bool,
     /// `User=`.
     pub user: Option<String>,
-    /// The directories of all kinds.
-    pub directories: Vec<ExecDirectory>,
+    /// The directories of all kinds, each once.
+    pub directories: Vec<Asked>,
     /// `…DirectoryMode=`, by kind.
     pub modes: Vec<(Kind, u32)>,
+    /// `RuntimeDirectoryPreserve=`.
+    pub preserve: Preserve,
+    /// `SharedDirectories=`: other services that say so too may have the same directories.
+    pub shared: bool,
+    /// `TemporaryFileSystem=`.
+    pub temporary: Vec<TemporaryFileSystem>,
+    /// What is in force for a dynamic user only, and was asked for by name.
+    pub implied: Vec<&'static str>,
     /// `WorkingDirectory=`.
     pub working_directory: Option<WorkingDirectory>,
     /// `Environment=`, later assignments last.
@@ -46,36 +62,56 @@ pub struct Directive {
 }
 
 /// Every directive there is.
-pub const TABLE: [Directive; 19] = [
-    directive("DynamicUser", |_, value| {
-        implied(value, &["yes"]).map_err(|_| {
-            "dynuser runs everything as a dynamic user; leave it out, or run the command without dynuser"
-                .into()
-        })
+pub const TABLE: [Directive; 24] = [
+    directive("DynamicUser", |settings, value| {
+        settings.static_user = !boolean(value)?;
+        Ok(())
     }),
     directive("User", |settings, value| {
         settings.user = (!value.is_empty()).then(|| value.into());
         Ok(())
     }),
-    directive("RuntimeDirectory", |s, v| directories(s, Kind::Runtime, v)),
-    directive("StateDirectory", |s, v| directories(s, Kind::State, v)),
-    directive("CacheDirectory", |s, v| directories(s, Kind::Cache, v)),
-    directive("LogsDirectory", |s, v| directories(s, Kind::Logs, v)),
+    directive("RuntimeDirectory", |s, v| s.list(Kind::Runtime, v)),
+    directive("StateDirectory", |s, v| s.list(Kind::State, v)),
+    directive("CacheDirectory", |s, v| s.list(Kind::Cache, v)),
+    directive("LogsDirectory", |s, v| s.list(Kind::Logs, v)),
+    directive("ConfigurationDirectory", |s, v| {
+        s.list(Kind::Configuration, v)
+    }),
     directive("RuntimeDirectoryMode", |s, v| mode(s, Kind::Runtime, v)),
     directive("StateDirectoryMode", |s, v| mode(s, Kind::State, v)),
     directive("CacheDirectoryMode", |s, v| mode(s, Kind::Cache, v)),
     directive("LogsDirectoryMode", |s, v| mode(s, Kind::Logs, v)),
+    directive("ConfigurationDirectoryMode", |s, v| {
+        mode(s, Kind::Configuration, v)
+    }),
+    directive("RuntimeDirectoryPreserve", preserve),
+    directive("SharedDirectories", |settings, value| {
+        settings.shared = boolean(value)?;
+        Ok(())
+    }),
+    directive("TemporaryFileSystem", |settings, value| {
+        file_systems::add(&mut settings.temporary, value)
+    }),
     directive("WorkingDirectory", working_directory),
     directive("Environment", environment),
     directive("TimeoutStopSec", stop_timeout),
     // What DynamicUser=yes implies cannot be weakened: other values are refused, not ignored.
-    directive("NoNewPrivileges", |_, value| implied(value, &["yes"])),
-    directive("RestrictSUIDSGID", |_, value| implied(value, &["yes"])),
-    directive("RemoveIPC", |_, value| implied(value, &["yes"])),
-    directive("ProtectSystem", |_, value| implied(value, &["strict"])),
-    directive("ProtectHome", |_, value| implied(value, &["read-only"])),
-    directive("PrivateTmp", |_, value| {
-        implied(value, &["disconnected", "yes"])
+    directive("NoNewPrivileges", |s, v| {
+        s.imply("NoNewPrivileges", v, &["yes"])
+    }),
+    directive("RestrictSUIDSGID", |s, v| {
+        s.imply("RestrictSUIDSGID", v, &["yes"])
+    }),
+    directive("RemoveIPC", |s, v| s.imply("RemoveIPC", v, &["yes"])),
+    directive("ProtectSystem", |s, v| {
+        s.imply("ProtectSystem", v, &["strict"])
+    }),
+    directive("ProtectHome", |s, v| {
+        s.imply("ProtectHome", v, &["read-only"])
+    }),
+    directive("PrivateTmp", |s, v| {
+        s.imply("PrivateTmp", v, &["disconnected", "yes"])
     }),
 ];
 
@@ -104,6 +140,19 @@ impl Settings {
         }
     }
 
+    /// Accepts only what is in force anyway.
+    fn imply(&mut self, name: &'static str, value: &str, accepted: &[&str]) -> Result<(), String> {
+        let yes = accepted.contains(&"yes") && boolean(value) == Ok(true);
+        if !yes && !accepted.contains(&value) {
+            return Err(format!(
+                "is not possible: every service of a dynamic user has {}, and it cannot be weakened",
+                accepted.join(" or ")
+            ));
+        }
+        self.implied.push(name);
+        Ok(())
+    }
+
     /// The mode of directories of a kind, 0755 unless set.
     pub fn mode(&self, kind: Kind) -> u32 {
         self.modes
@@ -114,34 +163,29 @@ impl Settings {
     }
 }
 
-/// Accepts only what is in force anyway.
-fn implied(value: &str, accepted: &[&str]) -> Result<(), String> {
-    let yes = accepted.contains(&"yes") && matches!(value, "1" | "true" | "on" | "y" | "t");
-    if yes || accepted.contains(&value) {
-        return Ok(());
+/// `yes` or `no`, and the other words for them (systemd.syntax(7)).
+fn boolean(value: &str) -> Result<bool, String> {
+    let is = |words: [&str; 5]| words.iter().any(|word| word.eq_ignore_ascii_case(value));
+    match (
+        is(["yes", "y", "true", "t", "1"]) || value.eq_ignore_ascii_case("on"),
+        is(["no", "n", "false", "f", "0"]) || value.eq_ignore_ascii_case("off"),
+    ) {
+        (true, _) => Ok(true),
+        (_, true) => Ok(false),
+        _ => Err("is neither yes nor no".into()),
     }
-    Err(format!(
-        "is not possible: every service has {}, and it cannot be weakened",
-        accepted.join(" or ")
-    ))
 }
 
-fn directories(settings: &mut Settings, kind: Kind, value: &str) -> Result<(), String> {
-    let words = words::split(value)?;
-    if words.is_empty() {
-        settings
-            .directories
-            .retain(|directory| directory.kind() != kind);
-    }
-    for word in words {
-        let directory = ExecDirectory::parse(kind, &word).map_err(|why| match word == value {
-            true => why,
-            false => format!("{word:?} {why}"),
-        })?;
-        if !settings.directories.contains(&directory) {
-            settings.directories.push(directory);
-        }
-    }
+fn preserve(settings: &mut Settings, value: &str) -> Result<(), String> {
+    settings.preserve = match value {
+        "restart" => Preserve::Restart,
+        "" => Preserve::No,
+        other => match boolean(other) {
+            Ok(true) => Preserve::Yes,
+            Ok(false) => Preserve::No,
+            Err(_) => return Err("is neither no, restart nor yes".into()),
+        },
+    };
     Ok(())
 }
 
@@ -227,111 +271,4 @@ pub fn is_variable_name(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lists_add_up_and_an_empty_value_resets_them() {
-        let mut settings = Settings::default();
-        for value in ["a b", "c", "a"] {
-            settings
-                .assign("StateDirectory", value)
-                .expect("a good list");
-        }
-        settings.assign("CacheDirectory", "k").expect("a good list");
-        let paths = |settings: &Settings| -> Vec<String> {
-            settings
-                .directories
-                .iter()
-                .map(ExecDirectory::public)
-                .collect()
-        };
-        assert_eq!(
-            paths(&settings),
-            ["/var/lib/a", "/var/lib/b", "/var/lib/c", "/var/cache/k"]
-        );
-        settings.assign("StateDirectory", "").expect("a reset");
-        assert_eq!(paths(&settings), ["/var/cache/k"]);
-    }
-
-    #[test]
-    fn the_last_mode_of_a_kind_counts() {
-        let mut settings = Settings::default();
-        assert_eq!(settings.mode(Kind::State), 0o755);
-        settings
-            .assign("StateDirectoryMode", "0700")
-            .expect("a mode");
-        settings
-            .assign("StateDirectoryMode", "750")
-            .expect("a mode");
-        assert_eq!(settings.mode(Kind::State), 0o750);
-        assert_eq!(settings.mode(Kind::Cache), 0o755);
-        for bad in ["", "8", "rwx", "17777", "4755", "2755", "-1", "+7"] {
-            assert!(settings.assign("StateDirectoryMode", bad).is_err(), "{bad}");
-        }
-        settings
-            .assign("LogsDirectoryMode", "1777")
-            .expect("sticky is fine");
-    }
-
-    #[test]
-    fn what_is_implied_cannot_be_weakened() {
-        let mut settings = Settings::default();
-        for (name, value) in [
-            ("DynamicUser", "yes"),
-            ("NoNewPrivileges", "true"),
-            ("ProtectSystem", "strict"),
-            ("ProtectHome", "read-only"),
-        ] {
-            assert!(settings.assign(name, value).is_ok(), "{name}={value}");
-        }
-        for (name, value) in [
-            ("DynamicUser", "no"),
-            ("NoNewPrivileges", "no"),
-            ("RestrictSUIDSGID", ""),
-            ("ProtectSystem", "full"),
-            ("ProtectSystem", "true"),
-            ("ProtectHome", "no"),
-        ] {
-            assert!(settings.assign(name, value).is_err(), "{name}={value}");
-        }
-    }
-
-    #[test]
-    fn unknown_names_are_refused() {
-        for name in ["MemoryMax", "statedirectory", "", "ExecStart"] {
-            assert!(Settings::default().assign(name, "x").is_err(), "{name}");
-        }
-    }
-
-    #[test]
-    fn the_environment_is_made_of_names_and_values() {
-        let mut settings = Settings::default();
-        settings
-            .assign("Environment", r#"A=1 "B=two words" C="#)
-            .expect("assignments");
-        let names: Vec<&str> = settings.environment.iter().map(|(n, _)| &**n).collect();
-        assert_eq!(names, ["A", "B", "C"]);
-        for bad in ["A", "=1", "1A=1", "A-B=1", "A\u{e4}=1"] {
-            assert!(settings.assign("Environment", bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_working_directory_is_absolute() {
-        let mut settings = Settings::default();
-        settings
-            .assign("WorkingDirectory", "-/srv")
-            .expect("a path");
-        assert_eq!(
-            settings.working_directory,
-            Some(WorkingDirectory {
-                path: "/srv".into(),
-                may_be_missing: true
-            })
-        );
-        for bad in ["~", "srv", "-", "./x"] {
-            assert!(settings.assign("WorkingDirectory", bad).is_err(), "{bad}");
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use crate::failure::Stage;
@@ -19,11 +20,19 @@ pub enum Kind {
     Cache,
     /// `LogsDirectory=`.
     Logs,
+    /// `ConfigurationDirectory=`: root's, for the service to read.
+    Configuration,
 }
 
 impl Kind {
     /// All kinds, in the order in which they are made and their owners are asked.
-    pub const ALL: [Self; 4] = [Self::Runtime, Self::State, Self::Cache, Self::Logs];
+    pub const ALL: [Self; 5] = [
+        Self::Runtime,
+        Self::State,
+        Self::Cache,
+        Self::Logs,
+        Self::Configuration,
+    ];
 
     /// The public place.
     pub const fn base(self) -> &'static str {
@@ -32,15 +41,17 @@ impl Kind {
             Self::State => "/var/lib",
             Self::Cache => "/var/cache",
             Self::Logs => "/var/log",
+            Self::Configuration => "/etc",
         }
     }
 
-    /// The boundary directory, which only root may enter: behind it the directories of this kind
-    /// are, and a symbolic link at the public place points there. Runtime directories have none,
-    /// because others must reach the sockets in them.
+    /// The boundary directory, which only root may enter: behind it the private directories of this
+    /// kind are, and a symbolic link at the public place points there. Configuration has none: it is
+    /// root's, and not the service's.
     pub const fn boundary(self) -> Option<&'static str> {
         match self {
-            Self::Runtime => None,
+            Self::Runtime => Some("/run/private"),
+            Self::Configuration => None,
             Self::State => Some("/var/lib/private"),
             Self::Cache => Some("/var/cache/private"),
             Self::Logs => Some("/var/log/private"),
@@ -54,6 +65,7 @@ impl Kind {
             Self::State => "STATE_DIRECTORY",
             Self::Cache => "CACHE_DIRECTORY",
             Self::Logs => "LOGS_DIRECTORY",
+            Self::Configuration => "CONFIGURATION_DIRECTORY",
         }
     }
 
@@ -64,6 +76,18 @@ impl Kind {
             Self::State => Stage::StateDirectory,
             Self::Cache => Stage::CacheDirectory,
             Self::Logs => Stage::LogsDirectory,
+            Self::Configuration => Stage::ConfigurationDirectory,
+        }
+    }
+
+    /// Whether services of a dynamic user have their directories of this kind behind the boundary.
+    /// Runtime directories are public, because others must reach the sockets in them, unless they
+    /// outlive the service and with it the user ([`Preserve`]).
+    pub const fn is_private(self, preserve: Preserve) -> bool {
+        match self {
+            Self::State | Self::Cache | Self::Logs => true,
+            Self::Runtime => preserve.keeps(),
+            Self::Configuration => false,
         }
     }
 
@@ -74,6 +98,7 @@ impl Kind {
             Self::State => "state",
             Self::Cache => "cache",
             Self::Logs => "logs",
+            Self::Configuration => "configuration",
         }
     }
 
@@ -83,8 +108,29 @@ impl Kind {
     }
 }
 
-/// One directory that a service asked for: relative, clean, and not the boundary itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// `RuntimeDirectoryPreserve=`: what becomes of runtime directories when the service has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preserve {
+    /// They are removed.
+    #[default]
+    No,
+    /// They stay for the next start. systemd removes them when it will not start the service again;
+    /// nobody tells us that, so they stay until they are cleaned or the host is started anew.
+    Restart,
+    /// They stay until they are cleaned or the host is started anew.
+    Yes,
+}
+
+impl Preserve {
+    /// Whether they outlive the service.
+    pub const fn keeps(self) -> bool {
+        !matches!(self, Self::No)
+    }
+}
+
+/// One place of a directory: relative, clean, and not the boundary itself. In order, parents come before
+/// what is in them, component by component, as systemd sorts them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExecDirectory {
     kind: Kind,
     path: String,
@@ -104,9 +150,6 @@ impl ExecDirectory {
                 "is absolute; it must be relative to {}",
                 kind.base()
             ));
-        }
-        if path.contains(':') {
-            return Err("links and flags after ':' are not supported".into());
         }
         if path.contains('%') {
             return Err("specifiers such as % are for unit files".into());
@@ -155,12 +198,10 @@ impl ExecDirectory {
         format!("{}/{}", self.kind.base(), self.path)
     }
 
-    /// The path where it really is: below the boundary, if its kind has one.
-    pub fn real(&self) -> String {
-        match self.kind.boundary() {
-            Some(boundary) => format!("{boundary}/{}", self.path),
-            None => self.public(),
-        }
+    /// The path behind the boundary, if its kind has one.
+    pub fn behind(&self) -> Option<String> {
+        let boundary = self.kind.boundary()?;
+        Some(format!("{boundary}/{}", self.path))
     }
 
     /// What the public path points to when the directory is behind a boundary: relative, so that
@@ -170,6 +211,19 @@ impl ExecDirectory {
         format!("{up}private/{}", self.path)
     }
 
+    /// What is put behind the boundary, in the place of the directory, while that is kept at the public
+    /// path: the record of an adoption.
+    pub fn adoption_record(&self) -> String {
+        let up = "../".repeat(self.path.matches('/').count());
+        format!("../{up}{}", self.path)
+    }
+
+    /// What a link at this place holds that points to `directory`, by its public path.
+    pub fn link_to(&self, directory: &Self) -> String {
+        let up = "../".repeat(self.path.matches('/').count());
+        format!("{up}{}", directory.path)
+    }
+
     /// Tells whether this one lies within `other`, or is the same.
     pub fn is_within(&self, other: &Self) -> bool {
         self.kind == other.kind
@@ -177,6 +231,19 @@ impl ExecDirectory {
                 .path
                 .strip_prefix(&other.path)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+impl Ord for ExecDirectory {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let parts = || self.path.split('/').cmp(other.path.split('/'));
+        self.kind.cmp(&other.kind).then_with(parts)
+    }
+}
+
+impl PartialOrd for ExecDirectory {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -209,7 +276,6 @@ mod tests {
             "private/x",
             "./private",
             ".",
-            "a:b",
             "%i",
             "a\nb",
             "dynuser",
@@ -224,11 +290,15 @@ mod tests {
     fn a_directory_behind_a_boundary_has_a_relative_link() {
         let deep = state("a/b/c");
         assert_eq!(deep.public(), "/var/lib/a/b/c");
-        assert_eq!(deep.real(), "/var/lib/private/a/b/c");
+        assert_eq!(deep.behind().as_deref(), Some("/var/lib/private/a/b/c"));
         assert_eq!(deep.link_target(), "../../private/a/b/c");
         assert_eq!(state("wuff").link_target(), "private/wuff");
-        let runtime = ExecDirectory::parse(Kind::Runtime, "foo").expect("a good path");
-        assert_eq!(runtime.real(), "/run/foo");
+        assert_eq!(deep.adoption_record(), "../../../a/b/c");
+        assert_eq!(state("wuff").adoption_record(), "../wuff");
+        assert_eq!(state("sub/link").link_to(&deep), "../a/b/c");
+        assert_eq!(state("link").link_to(&deep), "a/b/c");
+        let configuration = ExecDirectory::parse(Kind::Configuration, "foo").expect("a good path");
+        assert_eq!(configuration.behind(), None);
     }
 
     #[test]
@@ -237,6 +307,14 @@ mod tests {
         assert!(state("foo").is_within(&state("foo")));
         assert!(!state("foobar").is_within(&state("foo")));
         assert!(!state("foo").is_within(&state("foo/bar")));
+    }
+
+    #[test]
+    fn what_is_in_a_directory_comes_right_after_it() {
+        let mut paths = ["b", "a-b", "a/b/c", "a", "a/b"].map(state);
+        paths.sort();
+        let sorted: Vec<&str> = paths.iter().map(ExecDirectory::path).collect();
+        assert_eq!(sorted, ["a", "a/b", "a/b/c", "a-b", "b"]);
     }
 
     #[test]

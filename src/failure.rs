@@ -37,10 +37,12 @@ pub enum Stage {
     CacheDirectory,
     /// `LogsDirectory=`.
     LogsDirectory,
+    /// `ConfigurationDirectory=`.
+    ConfigurationDirectory,
 }
 
 /// Every stage with its exit status and the word for it in a D-Bus error name.
-const STAGES: [(Stage, u8, &str); 14] = [
+const STAGES: [(Stage, u8, &str); 15] = [
     (Stage::Request, 1, "InvalidRequest"),
     (Stage::Daemon, 1, "Daemon"),
     (Stage::WorkingDirectory, 200, "WorkingDirectory"),
@@ -55,6 +57,7 @@ const STAGES: [(Stage, u8, &str); 14] = [
     (Stage::StateDirectory, 238, "StateDirectory"),
     (Stage::CacheDirectory, 239, "CacheDirectory"),
     (Stage::LogsDirectory, 240, "LogsDirectory"),
+    (Stage::ConfigurationDirectory, 241, "ConfigurationDirectory"),
 ];
 
 impl Stage {

@@ -135,6 +135,9 @@ pub struct Holder {
     pub service: String,
     /// Its directories, as kind and path below the base.
     pub directories: Vec<(String, String)>,
+    /// Whether others that say so too may have the same directories.
+    #[serde(default)]
+    pub shares: bool,
     /// How long processes may go on after SIGTERM before they get SIGKILL, in milliseconds.
     #[serde(default = "default_grace")]
     pub grace: u64,
@@ -144,14 +147,15 @@ impl Holder {
     /// A holder as the service that it asked for. `grace` is for services that do not say how long
     /// they may take to end.
     pub fn new(spec: &Spec, by: HeldBy, grace: Duration) -> Self {
-        let directories = spec.directories().iter();
+        let places = spec.places();
         let grace = spec.stop_timeout().unwrap_or(grace).as_millis();
         Self {
             by,
             service: spec.service().to_string(),
-            directories: directories
-                .map(|directory| (directory.kind().word().into(), directory.path().into()))
+            directories: places
+                .map(|place| (place.kind().word().into(), place.path().into()))
                 .collect(),
+            shares: spec.shares(),
             grace: u64::try_from(grace).unwrap_or(u64::MAX),
         }
     }

@@ -11,7 +11,7 @@ use crate::directives::is_variable_name;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::manager::Manager;
 use crate::number_locks::NumberLocks;
-use crate::plan::adoption;
+use crate::plan::{Adopter, adoption};
 use crate::report;
 use crate::request::Request;
 use crate::sys::process_wait::Ended;
@@ -61,7 +61,11 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
     require_root()?;
     let command = check_command(&launch.command)?;
     let added = added_environment(launch)?;
-    let reply = client::prepare(&launch.request, launch.daemon_view)?;
+    let mut bar = report::Bar::new(launch.quiet);
+    let told = &mut |path: &str, done, of| bar.show(path, done, of);
+    let reply = client::prepare(&launch.request, launch.daemon_view, told);
+    bar.clear();
+    let reply = reply?;
     let (user, uid) = (reply.user.clone(), reply.uid);
     let service = Service::new(reply, command, added);
     if launch.mode == Mode::InPlace {
@@ -95,17 +99,16 @@ pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
     added_environment(launch)?;
     let manager = Manager::new(NumberLocks::looking_only())?;
     manager.look_at_leases()?;
-    let (identity, plan) = manager.rehearse(&launch.request)?;
+    let (identity, plan, adopter) = manager.rehearse(&launch.request)?;
     let mut text = format!(
         "lease {} {}:{}\n{plan}",
         identity.user, identity.uid, identity.gid
     );
-    for step in adoption(
-        identity.uid.get(),
-        identity.gid,
-        &identity.groups,
-        command.privileged,
-    ) {
+    let privileged = command.privileged;
+    for step in adoption(&Adopter {
+        privileged,
+        ..adopter
+    }) {
         text.push_str(&format!("{step}\n"));
     }
     let words: Vec<_> = command

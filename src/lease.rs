@@ -70,16 +70,28 @@ impl Lease {
         services
     }
 
+    /// Its directories, and whether who has them lets others have them too.
+    pub fn claims(&self) -> Vec<(ExecDirectory, bool)> {
+        let held = self.holders.iter().flat_map(|holder| {
+            let directories = holder.exec_directories();
+            directories.map(|directory| (directory, holder.shares))
+        });
+        let kept = self.kept_directories().map(|directory| (directory, false));
+        held.chain(kept).collect()
+    }
+
     /// The directories of all its holders, and those of former ones that go with it.
     pub fn exec_directories(&self) -> Vec<ExecDirectory> {
-        let held = self.holders.iter().flat_map(Holder::exec_directories);
-        let kept = self.kept.iter();
-        let all =
-            held.chain(kept.filter_map(|path| ExecDirectory::parse(Kind::Runtime, path).ok()));
-        let mut directories: Vec<ExecDirectory> = all.collect();
+        let all = self.claims().into_iter();
+        let mut directories: Vec<ExecDirectory> = all.map(|(directory, _)| directory).collect();
         directories.sort();
         directories.dedup();
         directories
+    }
+
+    fn kept_directories(&self) -> impl Iterator<Item = ExecDirectory> {
+        let kept = self.kept.iter();
+        kept.filter_map(|path| ExecDirectory::parse(Kind::Runtime, path).ok())
     }
 
     /// Takes a holder from it. Its runtime directories stay until the lease ends: until then they

@@ -32,10 +32,12 @@ pub mod words;
 pub mod sys;
 
 // Layer 3: looking, doing, taking back.
+pub mod adopted;
 pub mod allocate;
 pub mod apply;
 pub mod config_files;
 pub mod examine;
+pub mod giving;
 pub mod holder;
 pub mod lease;
 pub mod number_locks;

@@ -3,72 +3,43 @@
 mod adopt;
 mod claim;
 mod ending;
+mod equip;
 mod index;
 mod table;
 
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::apply::{Views, Workshop, build_namespace};
 use crate::config::Config;
 use crate::config_files;
-use crate::directives::WorkingDirectory;
 use crate::failure::{Failure, OrFail, Stage};
+use crate::giving::OnProgress;
 use crate::holder::HeldBy;
 use crate::lease;
 use crate::number_locks::NumberLocks;
-use crate::observe;
-use crate::plan::{self, Identity, Plan, Step};
+use crate::plan::{self, Adopter, Identity, Plan};
 use crate::published;
 use crate::registry::Registry;
 use crate::request::Request;
 use crate::spec::Spec;
-use crate::sys::fault::{Point, reached};
 use crate::sys::identity::{boot_id, our_namespace};
 use crate::sys::ipc::Ipc;
+use crate::sys::names::User;
 use crate::sys::namespace::pid_namespace_handle;
 use crate::sys::random::hex_id;
 use crate::uid::Uid;
 
 pub use adopt::Adopted;
+pub use equip::Equipped;
+use equip::{Learned, Yard, adopter};
 use table::{Standing, Table};
-
-/// Everything that a launcher needs to become the service, but for the namespace, which is yet to
-/// be built.
-#[derive(Debug)]
-pub struct Equipped {
-    /// Who it becomes.
-    pub identity: Identity,
-    /// Its environment.
-    pub environment: Vec<(String, String)>,
-    /// Where it starts.
-    pub working_directory: Option<WorkingDirectory>,
-    steps: Vec<Step>,
-    views: Views,
-}
-
-impl Equipped {
-    /// Builds the mount namespace. The calling thread is in it from then on and is good for
-    /// nothing else: it must be one that ends.
-    ///
-    /// # Errors
-    /// Of the stage of the step that failed. The lease goes on: its holder has to be let go.
-    pub fn build_namespace(&mut self) -> Result<OwnedFd, Failure> {
-        let namespace = build_namespace(&self.steps, std::mem::take(&mut self.views));
-        reached(Point::NamespaceBuilt);
-        namespace
-    }
-}
 
 /// The only allocator of a host.
 #[derive(Debug)]
 pub struct Manager {
     table: Mutex<Table>,
     changed: Condvar,
-    /// One activation at a time looks at the directories and changes them, so that what a plan
-    /// expects is what its steps find.
-    directories: Mutex<()>,
-    workshop: Workshop,
+    /// Where directories are looked at and changed.
+    yard: Yard,
     ipc: Ipc,
     locks: NumberLocks,
     /// Which number a name had last. Not under the table's lock: it is written to disk.
@@ -89,6 +60,19 @@ struct Claim {
     home: Option<String>,
 }
 
+impl Claim {
+    /// A user whom the host has anyway.
+    fn of_host_user(uid: Uid, user: User) -> Self {
+        Self {
+            uid,
+            gid: user.gid,
+            dynamic: false,
+            groups: user.groups,
+            home: Some(user.home),
+        }
+    }
+}
+
 impl Manager {
     /// An allocator with an empty table. [`adopt`](Self::adopt) fills it.
     ///
@@ -98,8 +82,7 @@ impl Manager {
         Ok(Self {
             table: Mutex::default(),
             changed: Condvar::new(),
-            directories: Mutex::default(),
-            workshop: Workshop::default(),
+            yard: Yard::default(),
             config: Mutex::new(Arc::new(config_files::load()?)),
             locks,
             registry: Mutex::new(Registry::look()),
@@ -119,10 +102,15 @@ impl Manager {
     ///
     /// # Errors
     /// Of the stage that failed; everything taken is given back then.
-    pub fn prepare(&self, request: &Request, holder: &HeldBy) -> Result<Equipped, Failure> {
+    pub fn prepare(
+        &self,
+        request: &Request,
+        holder: &HeldBy,
+        progress: &OnProgress<'_>,
+    ) -> Result<Equipped, Failure> {
         let spec = Spec::check(request)?;
         let claim = self.claim(&spec, holder)?;
-        let equipped = self.equip(&spec, &claim);
+        let equipped = self.equip(&spec, &claim, progress);
         self.finished(claim.uid, holder, equipped)
     }
 
@@ -156,7 +144,7 @@ impl Manager {
     ///
     /// # Errors
     /// As [`prepare`](Self::prepare).
-    pub fn rehearse(&self, request: &Request) -> Result<(Identity, Plan), Failure> {
+    pub fn rehearse(&self, request: &Request) -> Result<(Identity, Plan, Adopter), Failure> {
         let spec = Spec::check(request)?;
         let standing = self.table().standing(spec.user());
         self.table().directories_for(&spec)?;
@@ -168,8 +156,10 @@ impl Manager {
         };
         self.table().refuse_second_name(spec.user(), claim.uid)?;
         let identity = identity(&spec, &claim)?;
-        let plan = plan::plan(&spec, &identity, &observe::look(&spec)?)?;
-        Ok((identity, plan))
+        let observed = self.look(&spec, &Learned::default())?;
+        let plan = plan::plan(&spec, &identity, &observed)?;
+        let adopter = adopter(&spec, &identity, !plan.namespace.is_empty());
+        Ok((identity, plan, adopter))
     }
 
     /// Fills the table with what is on disk, for [`rehearse`](Self::rehearse) alone: nothing is
@@ -186,31 +176,6 @@ impl Manager {
             table.put(lease);
         }
         Ok(())
-    }
-
-    /// Everything under a lease: directories, views of them, the name.
-    fn equip(&self, spec: &Spec, claim: &Claim) -> Result<Equipped, Failure> {
-        let identity = identity(spec, claim)?;
-        let alone = self
-            .directories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let observed = observe::look(spec)?;
-        let plan = plan::plan(spec, &identity, &observed)?;
-        let made = plan.made_for_the_lease();
-        if !made.is_empty() {
-            self.table().note_made(claim.uid, made)?;
-            reached(Point::DirectoriesNoted);
-        }
-        let views = self.workshop.prepare_host(&plan.host)?;
-        drop(alone);
-        Ok(Equipped {
-            environment: plan::environment(spec, &identity, &observed),
-            working_directory: spec.working_directory().cloned(),
-            identity,
-            steps: plan.namespace,
-            views,
-        })
     }
 
     /// The configuration that is in force.

@@ -111,6 +111,17 @@ impl UserName {
         Ok(Self(name.into()))
     }
 
+    /// Checks the name of a user that the host must have, which may be root.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn of_host(name: &str) -> Result<Self, String> {
+        match name {
+            "root" => Ok(Self(name.into())),
+            other => Self::parse(other),
+        }
+    }
+
     /// The user name of a service that asks for none: its own name if that is a user name,
     /// otherwise a readable one with a hash of the whole, always the same for the same service.
     ///

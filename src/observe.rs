@@ -3,18 +3,21 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+use crate::exec_directory::Kind;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::observed::{Entry, Observed};
 use crate::place;
 use crate::plan::questions;
 use crate::spec::Spec;
 use crate::sys::SysResult;
-use crate::sys::fs::{Status, is_empty, link_target, open_beneath, pin_beneath, status};
+use crate::sys::fs::{
+    Status, is_empty, is_mount_point, link_target, open_beneath, pin_beneath, status,
+};
 
 /// File systems in which services use what the kernel offers: their mounts keep what they allow.
 const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -41,27 +44,30 @@ pub fn look(spec: &Spec) -> Result<Observed, Failure> {
     };
     for path in questions(spec) {
         let stage = spec
-            .directories()
-            .iter()
-            .find(|directory| path.starts_with(directory.kind().base()))
-            .map_or(Stage::Namespace, |directory| directory.kind().stage());
+            .places()
+            .find(|place| path.starts_with(place.kind().base()))
+            .map_or(Stage::Namespace, |place| place.kind().stage());
         let found = entry(&path).or_fail(stage, &path)?;
         observed.entries.insert(path, found);
     }
     Ok(observed)
 }
 
-/// The owners of the directories that `spec` asks for, where they exist.
+/// The owners of the directories that `spec` asks for, where they exist, behind the boundary or not.
 ///
 /// # Errors
 /// As [`look`].
 pub fn owners(spec: &Spec) -> Result<Vec<u32>, Failure> {
     let mut owners = Vec::new();
     for directory in spec.directories() {
-        let path = directory.real();
-        let found = entry(&path).or_fail(directory.kind().stage(), &path)?;
-        if let Entry::Directory { uid, .. } = found {
-            owners.push(uid);
+        let place = directory.place();
+        let behind = place.behind().filter(|_| directory.is_private());
+        for path in behind.into_iter().chain([place.public()]) {
+            let found = entry(&path).or_fail(directory.stage(), &path)?;
+            if let Entry::Directory { uid, .. } = found {
+                owners.push(uid);
+                break;
+            }
         }
     }
     Ok(owners)
@@ -89,16 +95,44 @@ fn entry(path: &str) -> SysResult<Entry> {
         ..
     } = status(&pinned)?;
     Ok(match kind {
-        FileType::Directory => Entry::Directory {
-            uid,
-            gid,
-            mode,
-            // Of root's alone it matters, and a service's may be long to read.
-            empty: uid == 0 && is_empty(open_beneath(&place.parent, &place.name)?)?,
-        },
+        FileType::Directory => {
+            let public = !is_behind(path);
+            Entry::Directory {
+                uid,
+                gid,
+                mode,
+                // It matters of root's alone, and where it may be in the way of one behind the boundary.
+                empty: (uid == 0 || public) && is_empty(open_beneath(&place.parent, &place.name)?)?,
+                mount_point: public && is_mount_point(&pinned)?,
+            }
+        }
         FileType::Symlink => Entry::Link(link_target(&pinned)?),
         _ => Entry::Other,
     })
+}
+
+/// Whether a path is a boundary directory, or lies behind one.
+fn is_behind(path: &str) -> bool {
+    let mut boundaries = Kind::ALL.into_iter().filter_map(Kind::boundary);
+    boundaries.any(|boundary| path.starts_with(boundary))
+}
+
+/// The paths, relative to `top`, of what is mounted in it, outermost first. `top` is a path without links.
+///
+/// # Errors
+/// Of [`Stage::Namespace`].
+pub fn mounts_below(top: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let table = mount_table()?;
+    let mounts = mounts(&table);
+    let mut below: Vec<PathBuf> = mounts
+        .iter()
+        .filter(|mount| !is_hidden(mount, &mounts))
+        .filter_map(|mount| mount.path.strip_prefix(top).ok())
+        .filter(|below| !below.as_os_str().is_empty())
+        .map(PathBuf::from)
+        .collect();
+    below.sort();
+    Ok(below)
 }
 
 fn is_directory(path: &str) -> bool {
@@ -117,13 +151,25 @@ fn temporary() -> Vec<String> {
 
 /// The mounts of the kernel's trees that can be written to, topmost ones only.
 fn writable_mounts() -> Result<Vec<PathBuf>, Failure> {
+    Ok(parse_writable_mounts(&mount_table()?))
+}
+
+/// The mounts of the namespace that we are in, as text.
+fn mount_table() -> Result<Vec<u8>, Failure> {
     let path = "/proc/thread-self/mountinfo";
     // It claims to be empty, and would be read in pieces that begin with 32 bytes.
     let mut table = Vec::with_capacity(1 << 16);
     fs::File::open(path)
         .and_then(|mut file| file.read_to_end(&mut table))
         .or_fail(Stage::Namespace, path)?;
-    Ok(parse_writable_mounts(&table))
+    Ok(table)
+}
+
+fn mounts(table: &[u8]) -> Vec<Mount> {
+    table
+        .split(|byte| *byte == b'\n')
+        .filter_map(Mount::parse)
+        .collect()
 }
 
 /// One line of a mountinfo (proc_pid_mountinfo(5)).
@@ -162,11 +208,10 @@ impl Mount {
 
 /// Reads a mountinfo. Mounts that lie hidden under others are left out: no path leads to them.
 fn parse_writable_mounts(table: &[u8]) -> Vec<PathBuf> {
-    let mounts: Vec<Mount> = table
-        .split(|byte| *byte == b'\n')
-        .filter_map(Mount::parse)
-        .filter(|mount| KERNEL_TREES.iter().any(|tree| mount.path.starts_with(tree)))
-        .collect();
+    let of_the_kernel =
+        |mount: &Mount| KERNEL_TREES.iter().any(|tree| mount.path.starts_with(tree));
+    let mut mounts = mounts(table);
+    mounts.retain(of_the_kernel);
     mounts
         .iter()
         .filter(|mount| mount.writable && !is_hidden(mount, &mounts))

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// What is at a path.
@@ -18,8 +18,11 @@ pub enum Entry {
         gid: u32,
         /// Its permission bits, 07777 at most.
         mode: u32,
-        /// Whether it is root's and nothing is in it.
+        /// Whether it is known that nothing is in it. Nobody looks into a directory that belongs to a
+        /// service already.
         empty: bool,
+        /// Whether a file system is mounted there.
+        mount_point: bool,
     },
     /// A symbolic link, with its target. It is not followed.
     Link(String),
@@ -41,6 +44,14 @@ pub struct Observed {
     pub secrets: Vec<String>,
     /// Whether the host's own look-ups know our names (nsswitch.conf names the module).
     pub names_known: bool,
+    /// Public paths of trees that could not be moved: the kernel was asked.
+    pub immovable: BTreeSet<String>,
+    /// Trees whose file system could not show them as somebody else's: the kernel was asked.
+    pub unmappable: BTreeSet<String>,
+    /// Trees that were being given to somebody when a daemon or the host was ended.
+    pub half_given: BTreeSet<String>,
+    /// Public paths of directories that another running service has too.
+    pub shared: BTreeSet<String>,
     /// Whether `/bin` and `/sbin` are directories of their own, not links into `/usr`.
     pub split_usr: bool,
 }

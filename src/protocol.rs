@@ -31,8 +31,10 @@ pub struct PrepareReply {
     pub groups: Vec<u32>,
     /// Its name.
     pub user: String,
-    /// The mount namespace, for setns(2).
-    pub namespace: OwnedFd,
+    /// The mount namespace, for setns(2); none, if the service sees what everybody sees.
+    pub namespace: Vec<OwnedFd>,
+    /// Whether the service is to gain no privileges, ever: that of a dynamic user.
+    pub confined: bool,
     /// The environment, as names and values.
     pub environment: Vec<(String, String)>,
     /// The working directory; `/` if none was asked for.
@@ -40,6 +42,10 @@ pub struct PrepareReply {
     /// Whether `/` will do where that directory is missing.
     pub working_directory_may_be_missing: bool,
 }
+
+/// The signal that tells how far it is when a tree is given, and takes its time: the path, how many entries
+/// were looked at, and of how many, or 0 while nobody knows that.
+pub const CHOWN_PROGRESS: &str = "ChownProgress";
 
 /// What `Acquire` answers.
 #[derive(Debug, Serialize, Deserialize, Type)]

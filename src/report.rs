@@ -1,6 +1,6 @@
 //! What people see: failures, tables, the log. The only place that prints.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -58,6 +58,69 @@ pub fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .or_fail(Stage::Request, "standard output")
+}
+
+/// How wide the bar is, in characters.
+const BAR: u64 = 24;
+
+/// How far it is, on standard error: a bar for people at a terminal, one line for others.
+#[derive(Debug)]
+pub struct Bar {
+    quiet: bool,
+    people: bool,
+    shown: bool,
+}
+
+impl Bar {
+    /// A bar that nobody sees yet.
+    pub fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            people: std::io::stderr().is_terminal(),
+            shown: false,
+        }
+    }
+
+    /// Shows that `done` entries of a tree were given, of so many, or of nobody knows how many (0).
+    pub fn show(&mut self, path: &str, done: u64, of: u64) {
+        let path = harmless(path);
+        if !self.quiet && self.people {
+            let text = bar(&path, done, of);
+            if let Err(error) = write!(std::io::stderr(), "\r\x1b[K{text}") {
+                tracing::debug!(%error, "no bar");
+            }
+        } else if !self.quiet && !self.shown {
+            say(&format!(
+                "dynuser: {path} is given to the user of the service, which takes a while"
+            ));
+        }
+        self.shown = true;
+    }
+
+    /// Takes it away.
+    pub fn clear(&mut self) {
+        if self.shown
+            && self.people
+            && !self.quiet
+            && let Err(error) = write!(std::io::stderr(), "\r\x1b[K")
+        {
+            tracing::debug!(%error, "no bar");
+        }
+        self.shown = false;
+    }
+}
+
+fn bar(path: &str, done: u64, of: u64) -> String {
+    if of == 0 {
+        return format!("{path}: {done} entries given");
+    }
+    let done = done.min(of);
+    let part = |whole: u64| done.saturating_mul(whole).checked_div(of).unwrap_or(0);
+    let full = part(BAR);
+    let cells: String = (0..BAR)
+        .map(|cell| if cell < full { '#' } else { '.' })
+        .collect();
+    format!("{path}: [{cells}] {:>3} % of {of} entries", part(100))
 }
 
 /// The leases as a table for people.

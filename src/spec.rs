@@ -2,13 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+mod directory;
+
 use core::time::Duration;
 
-use crate::directives::{Settings, WorkingDirectory};
+use crate::directives::{Settings, TemporaryFileSystem, WorkingDirectory};
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, Stage};
 use crate::names::{ServiceName, UserName};
 use crate::request::Request;
+
+pub use directory::Directory;
 
 /// What to do for a service: nothing in it is undecided, and it can be made only by
 /// [`check`](Self::check).
@@ -16,6 +20,8 @@ use crate::request::Request;
 pub struct Spec {
     service: ServiceName,
     user: UserName,
+    /// Parents before what is inside them; this is also the order in the environment.
+    directories: Vec<Directory>,
     settings: Settings,
 }
 
@@ -33,16 +39,13 @@ impl Spec {
                 .assign(name, value)
                 .map_err(|why| Failure::new(Stage::Request, format!("{name}={value}"), why))?;
         }
-        let user = match &settings.user {
-            Some(name) => UserName::parse(name).map_err(|why| (name.as_str(), why)),
-            None => UserName::of_service(&service).map_err(|why| (service.as_str(), why)),
-        }
-        .map_err(|(name, why)| Failure::new(Stage::User, format!("user {name:?}"), why))?;
-        // Parents before what is inside them; this is also the order in the environment.
-        settings.directories.sort();
+        let user = user(&service, &settings)?;
+        refuse_what_is_not_in_force(&settings)?;
+        let directories = directory::check(&settings)?;
         Ok(Self {
             service,
             user,
+            directories,
             settings,
         })
     }
@@ -57,9 +60,35 @@ impl Spec {
         &self.user
     }
 
+    /// Whether the user exists only while the service runs, unless the host has one of its name
+    /// anyway. Otherwise it is one that the host must have, or root, and there is no sandbox.
+    pub fn is_dynamic(&self) -> bool {
+        !self.settings.static_user
+    }
+
     /// Its directories, sorted by kind and path.
-    pub fn directories(&self) -> &[ExecDirectory] {
-        &self.settings.directories
+    pub fn directories(&self) -> &[Directory] {
+        &self.directories
+    }
+
+    /// Where they are.
+    pub fn places(&self) -> impl Iterator<Item = &ExecDirectory> {
+        self.directories.iter().map(Directory::place)
+    }
+
+    /// Whether other services that say so too may have the same directories.
+    pub fn shares(&self) -> bool {
+        self.settings.shared
+    }
+
+    /// Whether its runtime directories outlive it.
+    pub fn keeps_runtime_directories(&self) -> bool {
+        self.settings.preserve.keeps()
+    }
+
+    /// Empty file systems in its sandbox, sorted by path.
+    pub fn temporary_file_systems(&self) -> &[TemporaryFileSystem] {
+        &self.settings.temporary
     }
 
     /// The mode of its directories of a kind.
@@ -67,12 +96,12 @@ impl Spec {
         self.settings.mode(kind)
     }
 
-    /// Tells whether `directory` lies in another one of this service, which therefore holds it
-    /// already: it needs neither a link nor a mount of its own.
-    pub fn is_nested(&self, directory: &ExecDirectory) -> bool {
-        self.directories()
-            .iter()
-            .any(|other| other != directory && directory.is_within(other))
+    /// The outermost of its directories that `directory` lies in. It holds it already: it needs neither a
+    /// link nor a mount of its own.
+    pub fn container(&self, directory: &Directory) -> Option<&Directory> {
+        let place = directory.place();
+        let mut around = self.directories.iter();
+        around.find(|other| other.place() != place && place.is_within(other.place()))
     }
 
     /// Where it starts.
@@ -92,7 +121,9 @@ impl Spec {
     pub fn require_user_alone(&self) -> Result<(), Failure> {
         let settings = &self.settings;
         let too_much = [
+            (settings.static_user, "DynamicUser=no"),
             (!settings.directories.is_empty(), "a directory"),
+            (!settings.temporary.is_empty(), "TemporaryFileSystem="),
             (settings.working_directory.is_some(), "WorkingDirectory="),
             (!settings.environment.is_empty(), "Environment="),
         ];
@@ -109,6 +140,30 @@ impl Spec {
     /// What `Environment=` adds.
     pub fn environment(&self) -> &[(String, String)] {
         &self.settings.environment
+    }
+}
+
+/// The user that a service asks for: by default one of its own name, or root where it is to be no dynamic
+/// one.
+fn user(service: &ServiceName, settings: &Settings) -> Result<UserName, Failure> {
+    let parsed = match (&settings.user, settings.static_user) {
+        (Some(name), false) => UserName::parse(name).map_err(|why| (name.as_str(), why)),
+        (Some(name), true) => UserName::of_host(name).map_err(|why| (name.as_str(), why)),
+        (None, false) => UserName::of_service(service).map_err(|why| (service.as_str(), why)),
+        (None, true) => UserName::of_host("root").map_err(|why| ("root", why)),
+    };
+    parsed.map_err(|(name, why)| Failure::new(Stage::User, format!("user {name:?}"), why))
+}
+
+/// Without a dynamic user nothing of this is in force, and nothing that is asked for is ignored.
+fn refuse_what_is_not_in_force(settings: &Settings) -> Result<(), Failure> {
+    match settings.implied.first().filter(|_| settings.static_user) {
+        None => Ok(()),
+        Some(name) => Err(Failure::new(
+            Stage::Request,
+            format!("{name}="),
+            "is in force with DynamicUser=yes only",
+        )),
     }
 }
 
@@ -162,11 +217,7 @@ mod tests {
             &[("StateDirectory", "z b/c b"), ("RuntimeDirectory", "r")],
         )
         .expect("a spec");
-        let paths: Vec<String> = spec
-            .directories()
-            .iter()
-            .map(ExecDirectory::public)
-            .collect();
+        let paths: Vec<String> = spec.places().map(ExecDirectory::public).collect();
         assert_eq!(
             paths,
             ["/run/r", "/var/lib/b", "/var/lib/b/c", "/var/lib/z"]
@@ -174,7 +225,7 @@ mod tests {
         let nested: Vec<bool> = spec
             .directories()
             .iter()
-            .map(|d| spec.is_nested(d))
+            .map(|directory| spec.container(directory).is_some())
             .collect();
         assert_eq!(nested, [false, false, true, false]);
     }

@@ -12,8 +12,9 @@ pub use range::UidRange;
 
 /// A UID that a service may run under, which is also the GID of a dynamic user.
 ///
-/// Never 0 (root), 65534 (nobody: what everything unmapped looks like), 65535 or 4294967295 (both
-/// mean "none" to some system call, see systemd's UIDS-GIDS document).
+/// Never 0 (root) unless it is asked for by [`of_host`](Self::of_host), nor 65534 (nobody: what
+/// everything unmapped looks like), 65535 or 4294967295 (both mean "none" to some system call, see
+/// systemd's UIDS-GIDS document).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(u32);
 
@@ -29,6 +30,15 @@ impl Uid {
         match number {
             0 | NOBODY | 65535 | u32::MAX => None,
             _ => Some(Self(number)),
+        }
+    }
+
+    /// The number of a user that the host has, if a service may run as that one: root, too, where somebody
+    /// asks for it by name.
+    pub const fn of_host(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self(0)),
+            other => Self::new(other),
         }
     }
 

@@ -8,6 +8,40 @@
 /// # Errors
 /// A sentence, for a quote that is never closed or an escape that does not exist.
 pub fn split(value: &str) -> Result<Vec<String>, String> {
+    split_with(value, &escape)
+}
+
+/// What stands for a colon that was written `\:` in the words of [`split_keeping_colons`]. NUL is in no
+/// value otherwise: no escape makes one, and no system call takes one.
+pub const KEPT_COLON: char = '\0';
+
+/// Like [`split`], for words in which a bare colon separates parts: one that is written `\:` becomes
+/// [`KEPT_COLON`].
+///
+/// # Errors
+/// As [`split`], and for a NUL.
+pub fn split_keeping_colons(value: &str) -> Result<Vec<String>, String> {
+    if value.contains(KEPT_COLON) {
+        return Err("holds a NUL".into());
+    }
+    split_with(value, &|rest| {
+        let mut ahead = rest.clone();
+        if ahead.next() == Some(':') {
+            *rest = ahead;
+            return Ok(KEPT_COLON);
+        }
+        escape(rest)
+    })
+}
+
+/// A part of such a word, with its colons.
+pub fn with_colons(part: &str) -> String {
+    part.replace(KEPT_COLON, ":")
+}
+
+type Escape<'a> = dyn Fn(&mut std::str::Chars<'_>) -> Result<char, String> + 'a;
+
+fn split_with(value: &str, escape: &Escape<'_>) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote: Option<char> = None;
@@ -68,7 +102,19 @@ fn number(rest: &mut std::str::Chars<'_>, digits: usize, radix: u32) -> Result<c
 
 #[cfg(test)]
 mod tests {
-    use super::split;
+    use super::{split, split_keeping_colons, with_colons};
+
+    #[test]
+    fn an_escaped_colon_separates_nothing() {
+        let words = split_keeping_colons(r"a\:b:c d\\:e").expect("words");
+        let parts: Vec<Vec<String>> = words
+            .iter()
+            .map(|word| word.split(':').map(with_colons).collect())
+            .collect();
+        assert_eq!(parts, [vec!["a:b", "c"], vec!["d\\", "e"]]);
+        assert!(split_keeping_colons("a\0b").is_err());
+        assert!(split(r"a\:b").is_err());
+    }
 
     #[test]
     fn blanks_separate_and_quotes_hold_together() {

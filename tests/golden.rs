@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use dynuser::exec_directory::Kind;
 use dynuser::failure::{Failure, Stage};
 use dynuser::observed::{Entry, Observed};
-use dynuser::plan::{self, Identity, Plan};
+use dynuser::plan::{self, Action, Adopter, Identity, Plan, Step};
 use dynuser::request::Request;
 use dynuser::spec::Spec;
 use dynuser::uid::Uid;
@@ -25,9 +25,7 @@ fn fresh(spec: &Spec) -> Observed {
             .map(PathBuf::from)
             .into(),
         temporary: vec!["/tmp".into(), "/var/tmp".into()],
-        secrets: Vec::new(),
-        names_known: false,
-        split_usr: false,
+        ..Observed::default()
     }
 }
 
@@ -37,6 +35,7 @@ fn directory(owner: (u32, u32), mode: u32, empty: bool) -> Entry {
         gid: owner.1,
         mode,
         empty,
+        mount_point: false,
     }
 }
 
@@ -65,7 +64,15 @@ fn dynamic() -> Identity {
 
 fn whole(spec: &Spec, identity: &Identity, observed: &Observed, plan: &Plan) -> String {
     let mut text = plan.to_string();
-    for step in plan::adoption(identity.uid.get(), identity.gid, &identity.groups, false) {
+    let adopter = Adopter {
+        uid: identity.uid.get(),
+        gid: identity.gid,
+        groups: identity.groups.clone(),
+        has_namespace: !plan.namespace.is_empty(),
+        confined: spec.is_dynamic(),
+        privileged: false,
+    };
+    for step in plan::adoption(&adopter) {
         text.push_str(&format!("{step}\n"));
     }
     for (name, value) in plan::environment(spec, identity, observed) {
@@ -82,6 +89,10 @@ fn is_golden(name: &str, spec: &Spec, identity: &Identity, observed: &Observed) 
         .join("tests/golden")
         .join(name);
     let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    if std::env::var_os("WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).unwrap();
+        return;
+    }
     assert!(text == golden, "{} should say:\n{text}", path.display());
 }
 
@@ -194,11 +205,6 @@ fn a_boundary_that_is_not_root_s_alone_is_refused_and_left() {
 fn what_is_in_the_way_is_named_and_left() {
     let spec = spec(&[("StateDirectory", "a/b"), ("RuntimeDirectory", "r")]);
     for (path, entry, stage) in [
-        (
-            "/var/lib/a/b",
-            directory((0, 0), 0o755, true),
-            Stage::StateDirectory,
-        ),
         ("/var/lib/a/b", Entry::Other, Stage::StateDirectory),
         (
             "/var/lib/a/b",
@@ -213,11 +219,6 @@ fn what_is_in_the_way_is_named_and_left() {
         (
             "/var/lib/private/a/b",
             Entry::Link("/etc".into()),
-            Stage::StateDirectory,
-        ),
-        (
-            "/var/lib/private/a/b",
-            directory((0, 0), 0o755, false),
             Stage::StateDirectory,
         ),
         // A parent that a service owns could turn into a link at any time.
@@ -265,18 +266,185 @@ fn what_is_in_the_way_is_named_and_left() {
     }
 }
 
+/// Everything about one state directory but the steps of a sandbox, which other files tell.
+fn moves(entries: &[(&str, Entry)], dynamic_user: bool, change: impl Fn(&mut Observed)) -> String {
+    let spec = match dynamic_user {
+        true => spec(&[("StateDirectory", "a:link")]),
+        false => spec(&[
+            ("StateDirectory", "a:link"),
+            ("DynamicUser", "no"),
+            ("User", "daemon"),
+        ]),
+    };
+    let mut observed = fresh(&spec);
+    observed
+        .entries
+        .insert("/var/lib/private".into(), directory((0, 0), 0o700, false));
+    for (path, entry) in entries {
+        observed.entries.insert((*path).into(), entry.clone());
+    }
+    change(&mut observed);
+    let identity = match dynamic_user {
+        true => dynamic(),
+        false => Identity {
+            user: "daemon".into(),
+            uid: Uid::new(1).expect("a number for a service"),
+            gid: 1,
+            dynamic: false,
+            groups: vec![1],
+            ..dynamic()
+        },
+    };
+    let plan = match plan::plan(&spec, &identity, &observed) {
+        Ok(plan) => plan,
+        Err(failure) => return format!("refused: {failure}\n"),
+    };
+    let about_it = |line: &&str| line.contains("/var/lib/a") || line.contains("/var/lib/private/a");
+    let lines = plan.to_string();
+    let lines: Vec<&str> = lines.lines().filter(about_it).collect();
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn every_place_in_which_a_directory_may_be_found() {
+    let tree = |owner| directory((owner, owner), 0o755, false);
+    let mounted = Entry::Directory {
+        uid: 61200,
+        gid: 61200,
+        mode: 0o755,
+        empty: false,
+        mount_point: true,
+    };
+    let empty = || directory((0, 0), 0o755, true);
+    let link = |target: &str| Entry::Link(target.into());
+    let (public, behind) = ("/var/lib/a", "/var/lib/private/a");
+    let cases: Vec<(&str, Vec<(&str, Entry)>)> = vec![
+        ("nothing", vec![]),
+        ("public", vec![(public, tree(61200))]),
+        ("public, root's", vec![(public, tree(0))]),
+        ("public, a mount point", vec![(public, mounted.clone())]),
+        (
+            "a move cut short",
+            vec![(public, tree(61200)), (behind, link("private/a"))],
+        ),
+        (
+            "adopted",
+            vec![(public, tree(61200)), (behind, link("../a"))],
+        ),
+        (
+            "private",
+            vec![(public, link("private/a")), (behind, tree(61200))],
+        ),
+        (
+            "private, root's",
+            vec![(public, link("private/a")), (behind, tree(0))],
+        ),
+        ("private without its link", vec![(behind, tree(61200))]),
+        ("a link alone", vec![(public, link("private/a"))]),
+        ("a record alone", vec![(behind, link("private/a"))]),
+        (
+            "both, the public one empty",
+            vec![(public, empty()), (behind, tree(61200))],
+        ),
+        (
+            "both, the private one empty",
+            vec![(public, tree(61200)), (behind, empty())],
+        ),
+        ("both", vec![(public, tree(1)), (behind, tree(61200))]),
+        ("a link elsewhere", vec![(public, link("/srv/a"))]),
+        (
+            "a link behind the boundary",
+            vec![(public, tree(1)), (behind, link("/etc"))],
+        ),
+        ("a file", vec![(public, Entry::Other)]),
+        (
+            "the link is there",
+            vec![(public, tree(1)), ("/var/lib/link", link("a"))],
+        ),
+        (
+            "the link is another one",
+            vec![("/var/lib/link", link("b"))],
+        ),
+        ("a directory is there", vec![("/var/lib/link", empty())]),
+    ];
+    let mut text = String::new();
+    for (name, entries) in &cases {
+        for (dynamic_user, word) in [(true, "dynamic"), (false, "static")] {
+            text.push_str(&format!("== {name}: {word}\n"));
+            text.push_str(&moves(entries, dynamic_user, |_| {}));
+        }
+    }
+    let learned = |observed: &mut Observed| {
+        observed.immovable.insert(public.into());
+        observed.unmappable.insert(behind.into());
+        observed.unmappable.insert(public.into());
+    };
+    let there = [
+        ("public", vec![(public, tree(61200))]),
+        (
+            "private",
+            vec![(public, link("private/a")), (behind, tree(61200))],
+        ),
+    ];
+    for (name, entries) in &there {
+        for (dynamic_user, word) in [(true, "dynamic"), (false, "static")] {
+            text.push_str(&format!("== {name}, neither moved nor mapped: {word}\n"));
+            text.push_str(&moves(entries, dynamic_user, learned));
+        }
+    }
+    let interrupted = |observed: &mut Observed| {
+        observed.half_given.insert(behind.into());
+    };
+    let ours = [(public, link("private/a")), (behind, tree(63102))];
+    text.push_str("== private, half given: dynamic\n");
+    text.push_str(&moves(&ours, true, interrupted));
+    let shared = |observed: &mut Observed| {
+        observed.shared.insert(public.into());
+    };
+    let theirs = [(public, link("private/a")), (behind, tree(61200))];
+    text.push_str("== private, shared: dynamic\n");
+    text.push_str(&moves(&theirs, true, shared));
+    text.push_str("== private, shared and not to be mapped: dynamic\n");
+    text.push_str(&moves(&theirs, true, |observed| {
+        shared(observed);
+        learned(observed);
+    }));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/places.txt");
+    if std::env::var_os("WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).unwrap();
+        return;
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(text == golden, "{} should say:\n{text}", path.display());
+}
+
+#[test]
+fn empty_file_systems_show_the_directories_in_them() {
+    let spec = spec(&[
+        ("StateDirectory", "a a/b::ro c:link"),
+        ("RuntimeDirectory", "r"),
+        ("ConfigurationDirectory", "conf"),
+        ("RuntimeDirectoryPreserve", "yes"),
+        ("TemporaryFileSystem", "/var:ro /var/lib /etc /run"),
+    ]);
+    is_golden("empty-file-systems.txt", &spec, &dynamic(), &fresh(&spec));
+}
+
 #[test]
 fn every_view_that_is_taken_is_attached() {
-    use dynuser::plan::Step;
     let spec = spec(&[("StateDirectory", "a a/b c"), ("RuntimeDirectory", "r")]);
     let plan = plan::plan(&spec, &dynamic(), &fresh(&spec)).expect("a plan");
     let taken = plan.host.iter().filter_map(|step| match step {
-        Step::TakeView { path, .. } => Some(path),
+        Step {
+            path,
+            action: Action::TakeView { .. },
+            ..
+        } => Some(path),
         _ => None,
     });
     let mut taken: Vec<&String> = taken.collect();
-    let attached = plan.namespace.iter().filter_map(|step| match step {
-        Step::AttachView { view, .. } => Some(view),
+    let attached = plan.namespace.iter().filter_map(|step| match &step.action {
+        Action::AttachView { view, .. } => Some(view),
         _ => None,
     });
     let mut attached: Vec<&String> = attached.collect();

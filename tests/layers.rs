@@ -40,10 +40,12 @@ const LAYERS: [(u8, &[&str]); 6] = [
     (
         3,
         &[
+            "adopted",
             "allocate",
             "apply",
             "config_files",
             "examine",
+            "giving",
             "holder",
             "lease",
             "number_locks",

@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, chdir, getpid, pidfd_open};
 
 use super::{Added, Command};
 use crate::failure::{Failure, OrFail, Stage};
-use crate::plan::{Adoption, adoption};
+use crate::plan::{Adopter, Adoption, adoption};
 use crate::protocol::PrepareReply;
 use crate::pty::Session;
 use crate::relay::wait_for;
@@ -21,7 +21,7 @@ use crate::sys::{ids, keyring, mount, run, seccomp};
 
 /// A service that is about to be.
 pub(super) struct Service {
-    namespace: OwnedFd,
+    namespace: Option<OwnedFd>,
     steps: Vec<Adoption>,
     working_directory: String,
     working_directory_may_be_missing: bool,
@@ -40,9 +40,18 @@ impl Service {
             environment.retain(|(other, _)| *other != name);
             environment.push((name, value));
         }
+        let namespace = reply.namespace.into_iter().next().map(OwnedFd::from);
+        let adopter = Adopter {
+            uid: reply.uid,
+            gid: reply.gid,
+            groups: reply.groups,
+            has_namespace: namespace.is_some(),
+            confined: reply.confined,
+            privileged: command.privileged,
+        };
         Self {
-            namespace: reply.namespace.into(),
-            steps: adoption(reply.uid, reply.gid, &reply.groups, command.privileged),
+            namespace,
+            steps: adoption(&adopter),
             working_directory: reply.working_directory,
             working_directory_may_be_missing: reply.working_directory_may_be_missing,
             environment,
@@ -122,7 +131,9 @@ impl Service {
         let subject = step.to_string();
         match step {
             Adoption::EnterNamespace => {
-                mount::enter_namespace(&self.namespace).or_fail(Stage::Namespace, subject)
+                let namespace = self.namespace.as_ref().ok_or("there is none");
+                let namespace = namespace.or_fail(Stage::Namespace, &subject)?;
+                mount::enter_namespace(namespace).or_fail(Stage::Namespace, subject)
             }
             Adoption::ResetUmask => {
                 ids::reset_umask();

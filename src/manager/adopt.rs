@@ -163,7 +163,7 @@ impl Manager {
     }
 
     fn adopt_one(&self, mut lease: Lease, adopted: &mut Vec<Adopted>) -> Result<Lease, Failure> {
-        let Some(uid) = Uid::new(lease.uid) else {
+        let Some(uid) = Uid::of_host(lease.uid) else {
             return Ok(Lease::damaged(lease.uid, "nobody can have such a number"));
         };
         let mut dead: Vec<HeldBy> = Vec::new();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::table::{Directories, Standing, Table};
 use super::{Claim, Manager, log_failure};
-use crate::allocate::{Checks, Choice, choose};
+use crate::allocate::{Checks, Choice, choose, host_user};
 use crate::candidates::candidates;
 use crate::config::{FILE, FOLDER};
 use crate::failure::{Failure, OrFail, Stage};
@@ -113,8 +113,17 @@ impl Manager {
         spec: &Spec,
         admit: impl Fn(Uid) -> bool,
     ) -> Result<Claim, Failure> {
-        let owners = observe::owners(spec)?;
         let config = self.config();
+        if !spec.is_dynamic() {
+            let checks = Checks {
+                ipc: &self.ipc,
+                locks: &self.locks,
+                deadline: config.name_service_timeout,
+            };
+            let (uid, user) = host_user(spec.user(), &checks)?;
+            return Ok(Claim::of_host_user(uid, user));
+        }
+        let owners = observe::owners(spec)?;
         let user = spec.user();
         let remembered = self.registry().remembered(user);
         let others = |uid| self.registry().belongs_to_another(uid, user);
@@ -124,6 +133,9 @@ impl Manager {
             locks: &self.locks,
             deadline: config.name_service_timeout,
         };
+        // What lies open on the host, because it could not be moved, would be whoever's has its number.
+        let adopted = self.adopted_by_others(spec)?;
+        let candidates = candidates.filter(|uid| !adopted.contains(&uid.get()));
         let chosen = choose(user, candidates.filter(|uid| admit(*uid)), &checks)?;
         Ok(match chosen {
             Choice::Nothing(taken) => {
@@ -134,13 +146,7 @@ impl Manager {
                     why,
                 ));
             }
-            Choice::Static(uid, user) => Claim {
-                uid,
-                gid: user.gid,
-                dynamic: false,
-                groups: user.groups,
-                home: Some(user.home),
-            },
+            Choice::Static(uid, user) => Claim::of_host_user(uid, user),
             Choice::Free(uid) => Claim {
                 uid,
                 gid: uid.get(),

@@ -58,7 +58,10 @@ impl Index {
     }
 
     /// The leases that have one of `directories`, or one in it, or one that it is in.
-    pub(super) fn overlapping(&self, directories: &[ExecDirectory]) -> BTreeSet<u32> {
+    pub(super) fn overlapping<'a>(
+        &self,
+        directories: impl Iterator<Item = &'a ExecDirectory>,
+    ) -> BTreeSet<u32> {
         let mut found = BTreeSet::new();
         for directory in directories {
             let path = directory.public();
@@ -92,6 +95,7 @@ mod tests {
             directories: directories
                 .map(|path| (Kind::State.word().into(), (*path).into()))
                 .collect(),
+            shares: false,
             grace: 0,
         });
         lease
@@ -99,7 +103,10 @@ mod tests {
 
     fn overlapping(index: &Index, path: &str) -> Vec<u32> {
         let directory = ExecDirectory::parse(Kind::State, path).unwrap();
-        index.overlapping(&[directory]).into_iter().collect()
+        index
+            .overlapping([&directory].into_iter())
+            .into_iter()
+            .collect()
     }
 
     #[test]

@@ -71,12 +71,17 @@ fn is_passing(lease: &Lease) -> bool {
 
 /// A directory of a service that overlaps with one of a lease, and that one.
 fn clash<'a>(spec: &'a Spec, lease: &Lease) -> Option<(&'a ExecDirectory, ExecDirectory)> {
-    let theirs = lease.exec_directories();
-    let ours = spec.directories().iter();
-    let mut pairs = ours.flat_map(|ours| theirs.iter().map(move |theirs| (ours, theirs)));
+    let theirs = lease.claims();
+    let mut pairs = spec
+        .places()
+        .flat_map(|ours| theirs.iter().map(move |theirs| (ours, theirs)));
+    let agreed = |shares: bool| shares && spec.shares();
     pairs
-        .find(|(ours, theirs)| ours.is_within(theirs) || theirs.is_within(ours))
-        .map(|(ours, theirs)| (ours, theirs.clone()))
+        .find(|(ours, (theirs, shares))| match *ours == theirs {
+            true => !agreed(*shares),
+            false => ours.is_within(theirs) || theirs.is_within(ours),
+        })
+        .map(|(ours, (theirs, _))| (ours, theirs.clone()))
 }
 
 /// Moves a lease on in its life. `None` if it cannot be: nothing may be done then.
@@ -95,7 +100,7 @@ impl Table {
         }
         let number = self.index.number(user.as_str());
         let lease = number.and_then(|number| self.leases.get(&number));
-        match lease.and_then(|lease| Some((lease, Uid::new(lease.uid)?))) {
+        match lease.and_then(|lease| Some((lease, Uid::of_host(lease.uid)?))) {
             None => Standing::Unknown,
             Some((lease, _)) if self.releasing.contains(&lease.uid) || is_passing(lease) => {
                 Standing::Busy
@@ -151,7 +156,11 @@ impl Table {
 
     /// Notes directories in /run that are about to be made under a lease.
     pub(super) fn note_made(&mut self, uid: Uid, paths: Vec<String>) -> Result<(), Failure> {
-        self.change(uid, |lease| lease.made.extend(paths))
+        self.change(uid, |lease| {
+            lease.made.extend(paths);
+            lease.made.sort();
+            lease.made.dedup();
+        })
     }
 
     /// Changes a lease, on disk first.
@@ -174,18 +183,18 @@ impl Table {
     pub(super) fn directories_for(&self, spec: &Spec) -> Result<Directories, Failure> {
         let mut answer = Directories::Free;
         for lease in self.in_the_way(spec) {
+            let Some((ours, theirs)) = clash(spec, lease) else {
+                continue;
+            };
             if is_passing(lease) {
                 answer = Directories::Busy;
                 continue;
             }
-            let Some((ours, theirs)) = clash(spec, lease) else {
-                continue;
-            };
             return Err(Failure::new(
                 ours.kind().stage(),
                 ours.public(),
                 format!(
-                    "is in use by {} (user {}, {theirs})",
+                    "is in use by {} (user {}, {theirs}); two services may have the same directory if both say SharedDirectories=yes",
                     lease.services().join(", "),
                     lease.name
                 ),
@@ -196,9 +205,17 @@ impl Table {
 
     /// The leases of other names that have a directory of the service.
     fn in_the_way(&self, spec: &Spec) -> impl Iterator<Item = &Lease> {
-        let numbers = self.index.overlapping(spec.directories()).into_iter();
+        let numbers = self.index.overlapping(spec.places()).into_iter();
         let leases = numbers.filter_map(|number| self.leases.get(&number).map(Box::as_ref));
         leases.filter(|lease| lease.name != spec.user().as_str())
+    }
+
+    /// The public paths of those directories of a service that another one has too.
+    pub(super) fn shared_with_others(&self, spec: &Spec) -> BTreeSet<String> {
+        let theirs = self.in_the_way(spec).flat_map(Lease::exec_directories);
+        let theirs: BTreeSet<ExecDirectory> = theirs.collect();
+        let ours = spec.places().filter(|ours| theirs.contains(*ours));
+        ours.map(ExecDirectory::public).collect()
     }
 
     /// A number has one name: a user of the host's own may have a number that is leased, under
@@ -345,7 +362,7 @@ impl Table {
         let leases = self.in_the_way(spec).chain(own);
         leases
             .filter(|lease| lease.state == State::Running)
-            .filter_map(|lease| Some((Uid::new(lease.uid)?, lease.ended_holders())))
+            .filter_map(|lease| Some((Uid::of_host(lease.uid)?, lease.ended_holders())))
             .flat_map(|(uid, ended)| ended.into_iter().map(move |holder| (uid, holder)))
             .filter(|(_, holder)| !self.equipping.contains(holder))
             .collect()

@@ -1,276 +1,290 @@
-//! Which directories and links are made, kept or refused.
+//! Which directories and links are made, kept, moved or refused.
 
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 
+use super::settle::Settled;
+use super::step::Action;
 use super::{Identity, Owner, Step};
-use crate::exec_directory::ExecDirectory;
-use crate::failure::Failure;
+use crate::exec_directory::{ExecDirectory, Kind};
+use crate::failure::{Failure, Stage};
 use crate::observed::{Entry, Observed};
-use crate::spec::Spec;
+use crate::spec::{Directory, Spec};
 
 /// Every path whose entry the rules below ask for.
 pub(super) fn questions(spec: &Spec) -> Vec<String> {
     let mut paths = BTreeSet::new();
     for directory in spec.directories() {
-        paths.extend(directory.kind().boundary().map(String::from));
-        paths.extend(parents(&directory.real(), directory));
-        paths.extend(parents(&directory.public(), directory));
-        paths.insert(directory.real());
-        paths.insert(directory.public());
+        let place = directory.place();
+        let links = directory.links().iter();
+        for public in [place].into_iter().chain(links).map(ExecDirectory::public) {
+            paths.extend(parents(&public, place.kind().base()));
+            paths.insert(public);
+        }
+        if let (Some(behind), Some(boundary)) = (place.behind(), place.kind().boundary()) {
+            paths.insert(boundary.into());
+            paths.extend(parents(&behind, boundary));
+            paths.insert(behind);
+        }
     }
     paths.into_iter().collect()
 }
 
-/// The directories between the base (or the boundary) of `directory` and `path`, outermost first.
-fn parents(path: &str, directory: &ExecDirectory) -> Vec<String> {
-    let depth = directory.path().matches('/').count();
-    let mut found: Vec<String> = path
-        .rmatch_indices('/')
-        .take(depth)
-        .filter_map(|(end, _)| path.get(..end))
+/// The directories between `base` and `path`, outermost first.
+fn parents(path: &str, base: &str) -> Vec<String> {
+    let ends = path.match_indices('/').map(|(end, _)| end);
+    let inner = ends.filter(|end| *end > base.len());
+    inner
+        .filter_map(|end| path.get(..end))
         .map(String::from)
-        .collect();
-    found.reverse();
-    found
+        .collect()
 }
 
-/// The steps on the host for all directories of a service.
-pub(super) fn host_steps(
-    spec: &Spec,
+/// How a directory appears in the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// Behind the boundary.
+    Behind,
+    /// At its public path, although it is private: it cannot be moved.
+    Adopted,
+    /// At its public path.
+    Public,
+    /// In another directory of the service.
+    Nested,
+}
+
+/// Where a directory is when the steps are done.
+pub(super) struct Placed<'a> {
+    pub(super) directory: &'a Directory,
+    /// Where its tree is, and appears.
+    pub(super) path: String,
+    pub(super) placement: Placement,
+    /// To whom it belongs on disk.
+    pub(super) owner: Owner,
+}
+
+/// What becomes of all directories of a service.
+pub(super) struct Directories<'a> {
+    pub(super) steps: Vec<Step>,
+    pub(super) placed: Vec<Placed<'a>>,
+    pub(super) made: Vec<String>,
+}
+
+/// Decides for all directories of a service.
+pub(super) fn settle_all<'a>(
+    spec: &'a Spec,
     identity: &Identity,
     observed: &Observed,
-) -> Result<Vec<Step>, Failure> {
+) -> Result<Directories<'a>, Failure> {
     let mut builder = Builder {
         spec,
         owner: identity.owner(),
-        dynamic: identity.dynamic,
+        lone: identity.dynamic,
         observed,
         done: BTreeSet::new(),
+        settled: Vec::new(),
         steps: Vec::new(),
+        placed: Vec::new(),
+        made: Vec::new(),
     };
     for directory in spec.directories() {
-        builder.boundary(directory)?;
-        builder.parents(directory)?;
-        builder.directory(directory)?;
-        builder.link(directory)?;
+        builder.one(directory)?;
     }
-    Ok(builder.steps)
+    Ok(Directories {
+        steps: builder.steps,
+        placed: builder.placed,
+        made: builder.made,
+    })
 }
 
-struct Builder<'a> {
-    spec: &'a Spec,
-    owner: Owner,
+pub(super) struct Builder<'a, 'b> {
+    pub(super) spec: &'a Spec,
+    /// The service.
+    pub(super) owner: Owner,
     /// Whether nobody but services of this lease can own something as this owner.
-    dynamic: bool,
-    observed: &'a Observed,
+    pub(super) lone: bool,
+    pub(super) observed: &'b Observed,
     /// Paths that an earlier step makes or checked.
     done: BTreeSet<String>,
-    steps: Vec<Step>,
+    /// Those that are decided, for what lies in them.
+    pub(super) settled: Vec<(&'a Directory, Settled)>,
+    pub(super) steps: Vec<Step>,
+    placed: Vec<Placed<'a>>,
+    made: Vec<String>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a, '_> {
+    fn one(&mut self, directory: &'a Directory) -> Result<(), Failure> {
+        let before = self.steps.len();
+        if directory.is_private() {
+            self.boundary(directory)?;
+        }
+        self.parents(directory)?;
+        let settled = self.settle(directory)?;
+        let owner = self.own(directory, &settled)?;
+        let after = settled.after.iter();
+        let after = after.map(|(path, action)| self.step(directory, path, action.clone()));
+        let after: Vec<Step> = after.collect();
+        self.steps.extend(after);
+        self.links(directory)?;
+        self.leave_shared_alone(directory, before)?;
+        self.placed.push(Placed {
+            directory,
+            path: settled.path_in_the_end().into(),
+            placement: settled.placement,
+            owner,
+        });
+        self.settled.push((directory, settled));
+        Ok(())
+    }
+
+    /// Another service runs in it: nothing may be moved or given under its feet.
+    fn leave_shared_alone(&self, directory: &Directory, before: usize) -> Result<(), Failure> {
+        let public = directory.place().public();
+        let steps = self.steps.iter().skip(before);
+        let mut moving = steps.filter(|step| {
+            !matches!(
+                step.action,
+                Action::MakeLink { .. } | Action::SetMode { .. }
+            )
+        });
+        match moving.next() {
+            Some(step) if self.observed.shared.contains(&public) => Err(Failure::new(
+                directory.stage(),
+                public,
+                format!("another service runs in it, and this one would have to {step}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn step(&self, directory: &Directory, path: &str, action: Action) -> Step {
+        Step::new(directory.stage(), path, action)
+    }
+
+    pub(super) fn push(&mut self, directory: &Directory, path: &str, action: Action) {
+        self.steps.push(self.step(directory, path, action));
+    }
+
+    /// To whom a directory that is decided belongs on disk.
+    pub(super) fn placed_owner(&self, directory: &Directory) -> Option<Owner> {
+        let mut placed = self.placed.iter();
+        placed
+            .find(|placed| placed.directory == directory)
+            .map(|placed| placed.owner)
+    }
+
+    /// Notes that something in /run goes with the lease.
+    pub(super) fn note_made(&mut self, directory: &Directory, path: &str) {
+        if directory.kind() == Kind::Runtime && !self.spec.keeps_runtime_directories() {
+            self.made.push(path.into());
+        }
+    }
+
     /// The boundary directory: made, or exactly as it must be. A loose one is refused rather than
     /// repaired, for somebody may have put something behind it already.
-    fn boundary(&mut self, directory: &ExecDirectory) -> Result<(), Failure> {
-        let stage = directory.kind().stage();
+    fn boundary(&mut self, directory: &Directory) -> Result<(), Failure> {
         let Some(path) = directory.kind().boundary() else {
             return Ok(());
         };
         if !self.done.insert(path.into()) {
             return Ok(());
         }
+        let refused = |why: String| Err(Failure::new(directory.stage(), path, why));
         match self.observed.entry(path) {
-            Entry::Nothing => self.steps.push(Step::MakeDirectory {
-                stage,
-                path: path.into(),
-                mode: 0o700,
-                owner: Owner::ROOT,
-            }),
-            Entry::Directory { uid, gid, mode, .. } => {
-                if (*uid, *gid) != (0, 0) {
-                    return Err(Failure::new(
-                        stage,
-                        path,
-                        format!(
-                            "belongs to {uid}:{gid}, but the boundary directory must be root's alone; look at what is in it, then: chown root:root {path}"
-                        ),
-                    ));
-                }
-                if mode & 0o077 != 0 {
-                    return Err(Failure::new(
-                        stage,
-                        path,
-                        format!(
-                            "has mode {mode:04o}, but only root may enter the boundary directory; look at what is in it, then: chmod 0700 {path}"
-                        ),
-                    ));
-                }
+            Entry::Nothing => {
+                let action = Action::MakeDirectory {
+                    mode: 0o700,
+                    owner: Owner::ROOT,
+                };
+                self.push(directory, path, action);
+                Ok(())
             }
+            Entry::Directory { uid, gid, .. } if (*uid, *gid) != (0, 0) => refused(format!(
+                "belongs to {uid}:{gid}, but the boundary directory must be root's alone; look at what is in it, then: chown root:root {path}"
+            )),
+            Entry::Directory { mode, .. } if mode & 0o077 != 0 => refused(format!(
+                "has mode {mode:04o}, but only root may enter the boundary directory; look at what is in it, then: chmod 0700 {path}"
+            )),
+            Entry::Directory { .. } => Ok(()),
             Entry::Link(_) | Entry::Other => {
-                return Err(Failure::new(
-                    stage,
-                    path,
-                    "is not a directory; the boundary directory must be a real one",
-                ));
+                refused("is not a directory; the boundary directory must be a real one".into())
             }
         }
-        Ok(())
     }
 
     /// What lies between the base or the boundary and the directory: root's, so that no service
     /// can put a link or another tree in the way of one further in.
-    fn parents(&mut self, directory: &ExecDirectory) -> Result<(), Failure> {
-        let stage = directory.kind().stage();
-        for path in parents(&directory.real(), directory)
-            .into_iter()
-            .chain(parents(&directory.public(), directory))
+    fn parents(&mut self, directory: &Directory) -> Result<(), Failure> {
+        if self.spec.container(directory).is_some() {
+            return Ok(());
+        }
+        let place = directory.place();
+        if let (Some(behind), Some(boundary)) = (place.behind(), place.kind().boundary())
+            && directory.is_private()
         {
-            let ours = self.spec.directories().iter().any(|other| {
-                other != directory && directory.is_within(other) && within(&path, other)
-            });
-            if ours || !self.done.insert(path.clone()) {
+            self.parents_of(directory, &behind, boundary)?;
+        }
+        self.parents_of(directory, &place.public(), place.kind().base())
+    }
+
+    fn parents_of(&mut self, directory: &Directory, path: &str, base: &str) -> Result<(), Failure> {
+        for path in parents(path, base) {
+            if !self.done.insert(path.clone()) {
                 continue;
             }
             match self.observed.entry(&path) {
-                Entry::Nothing => self.steps.push(Step::MakeDirectory {
-                    stage,
-                    path,
-                    mode: 0o755,
-                    owner: Owner::ROOT,
-                }),
+                Entry::Nothing => {
+                    self.note_made(directory, &path);
+                    let action = Action::MakeDirectory {
+                        mode: 0o755,
+                        owner: Owner::ROOT,
+                    };
+                    self.push(directory, &path, action);
+                }
                 Entry::Directory { uid: 0, mode, .. } if mode & 0o022 == 0 => {}
                 _ => {
-                    return Err(Failure::new(
-                        stage,
-                        path,
-                        format!(
-                            "is not a directory that only root can write to, so {directory} inside it would not be safe"
-                        ),
-                    ));
+                    let why = format!(
+                        "is not a directory that only root can write to, so {} inside it would not be safe",
+                        directory.place()
+                    );
+                    return Err(Failure::new(directory.stage(), path, why));
                 }
             }
         }
         Ok(())
     }
 
-    /// The directory itself.
-    fn directory(&mut self, directory: &ExecDirectory) -> Result<(), Failure> {
-        let (stage, path) = (directory.kind().stage(), directory.real());
-        let mode = self.spec.mode(directory.kind());
-        let (uid, gid, mode_found, empty) = match self.observed.entry(&path) {
-            Entry::Nothing => {
-                self.steps.push(Step::MakeDirectory {
-                    stage,
-                    path,
-                    mode,
-                    owner: self.owner,
-                });
-                return Ok(());
-            }
-            Entry::Directory {
-                uid,
-                gid,
-                mode,
-                empty,
-            } => (*uid, *gid, *mode, *empty),
-            Entry::Link(_) | Entry::Other => {
-                return Err(Failure::new(stage, path, "is not a directory"));
-            }
-        };
-        let found = Owner { uid, gid };
-        // Made and not yet given, by a start that was cut short; elsewhere than in /run an empty
-        // one of root's may also be prepared by hand.
-        let unfinished = uid == 0 && empty && (mode_found == 0o700 || self.is_private(directory));
-        // Of a lease that nobody remembers: it is taken, so that it goes with this one.
-        let forgotten = found == self.owner && self.dynamic && !self.is_private(directory);
-        if unfinished || forgotten {
-            self.steps.push(Step::GiveDirectory {
-                stage,
-                path: path.clone(),
-                from: found,
-                to: self.owner,
-            });
-        } else if let Some(why) = self.not_ours(directory, found) {
-            return Err(Failure::new(stage, path, why));
-        }
-        self.steps.push(Step::SetMode {
-            stage,
-            path,
-            mode,
-            owner: if unfinished { self.owner } else { found },
-        });
-        Ok(())
-    }
-
-    fn is_private(&self, directory: &ExecDirectory) -> bool {
-        directory.kind().boundary().is_some()
-    }
-
-    /// Why the service cannot have a directory that belongs to `found`. A tree behind the boundary
-    /// may be anybody's but root's: it is shown through a mapping.
-    fn not_ours(&self, directory: &ExecDirectory, found: Owner) -> Option<String> {
-        let (path, ours) = (directory.real(), self.owner);
-        if found == ours {
-            None
-        } else if !self.is_private(directory) {
-            Some(format!(
-                "is there already and belongs to {found}; choose another name, or remove it if nobody uses it"
-            ))
-        } else if found.uid == 0 {
-            Some(format!(
-                "belongs to root and is not empty; if the service may have what is in it: chown -R {ours} {path}"
-            ))
-        } else if self.spec.is_nested(directory) {
-            Some(format!("belongs to {found}, not to the service ({ours})"))
-        } else {
-            None
-        }
-    }
-
-    /// The public name of a directory behind a boundary.
-    fn link(&mut self, directory: &ExecDirectory) -> Result<(), Failure> {
-        if directory.kind().boundary().is_none() || self.spec.is_nested(directory) {
-            return Ok(());
-        }
-        let (stage, path) = (directory.kind().stage(), directory.public());
-        let target = directory.link_target();
-        match self.observed.entry(&path) {
-            Entry::Nothing => self.steps.push(Step::MakeLink {
-                stage,
-                path,
-                target,
-            }),
-            Entry::Link(found) if *found == target => {}
-            Entry::Link(found) => {
-                return Err(Failure::new(
-                    stage,
-                    path,
-                    format!(
-                        "points to {found:?}, not to {target:?}; remove the link if nobody uses it"
-                    ),
-                ));
-            }
-            Entry::Directory { .. } | Entry::Other => {
-                return Err(Failure::new(
-                    stage,
-                    path.clone(),
-                    format!(
-                        "is there already and is not the link to {target:?}; to go on with what is in it: mv {path} {}",
-                        directory.real()
-                    ),
-                ));
+    /// The other names of a directory. They point to its public path, so they stay right wherever the
+    /// directory is.
+    fn links(&mut self, directory: &'a Directory) -> Result<(), Failure> {
+        for link in directory.links() {
+            let (path, target) = (link.public(), link.link_to(directory.place()));
+            self.parents_of(directory, &path, link.kind().base())?;
+            match self.observed.entry(&path) {
+                Entry::Nothing => {
+                    self.note_made(directory, &path);
+                    self.push(directory, &path, Action::MakeLink { target });
+                }
+                Entry::Link(found) if *found == target => {}
+                Entry::Link(found) => {
+                    return Err(elsewhere(directory.stage(), path, found, &target));
+                }
+                Entry::Directory { .. } | Entry::Other => {
+                    let why = format!(
+                        "is there already and is not the link to {target:?}; move it away, or give the link another name"
+                    );
+                    return Err(Failure::new(directory.stage(), path, why));
+                }
             }
         }
         Ok(())
     }
 }
 
-/// Tells whether `path` is `directory` or below it, by either of its paths.
-fn within(path: &str, directory: &ExecDirectory) -> bool {
-    [directory.real(), directory.public()].iter().any(|top| {
-        path.strip_prefix(top.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+/// A link that is not the one that must be there.
+pub(super) fn elsewhere(stage: Stage, path: String, found: &str, target: &str) -> Failure {
+    let why = format!("points to {found:?}, not to {target:?}; remove the link if nobody uses it");
+    Failure::new(stage, path, why)
 }

@@ -62,26 +62,53 @@ pub enum Adoption {
     FilterSetId,
 }
 
-/// What the launcher does to itself. A `privileged` command (prefix `!`) stays root with its
-/// capabilities, inside the sandbox, and has the user's groups as its only supplementary ones.
-pub fn adoption(uid: u32, gid: u32, groups: &[u32], privileged: bool) -> Vec<Adoption> {
-    let mut steps = vec![
-        Adoption::EnterNamespace,
-        Adoption::ResetUmask,
-        // While still root, so that it is not the UID's to leave behind.
-        Adoption::NewSessionKeyring,
-    ];
-    if privileged {
-        steps.push(Adoption::SetGroups(groups.to_vec()));
-    } else {
+/// Who adopts, and what it adopts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopter {
+    /// The user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// All its groups.
+    pub groups: Vec<u32>,
+    /// Whether there is a mount namespace to enter.
+    pub has_namespace: bool,
+    /// Whether the service is to gain nothing, ever: that of a dynamic user.
+    pub confined: bool,
+    /// Whether the command stays root (prefix `!`).
+    pub privileged: bool,
+}
+
+/// What the launcher does to itself. A privileged command stays root with its capabilities, inside the
+/// sandbox, and has the user's groups as its only supplementary ones. For a user that the host has, and
+/// without a sandbox, it is what su(1) does.
+pub fn adoption(adopter: &Adopter) -> Vec<Adoption> {
+    let Adopter {
+        uid, gid, groups, ..
+    } = adopter;
+    let mut steps = Vec::new();
+    if adopter.has_namespace {
+        steps.push(Adoption::EnterNamespace);
+    }
+    steps.push(Adoption::ResetUmask);
+    // While still root, so that it is not the UID's to leave behind.
+    steps.push(Adoption::NewSessionKeyring);
+    if !adopter.privileged && adopter.confined {
         // The bounding set first: it takes a capability to shrink it.
         steps.push(Adoption::DropCapabilities);
-        steps.push(Adoption::SetGroups(groups.to_vec()));
-        steps.push(Adoption::SetGid(gid));
-        steps.push(Adoption::SetUid(uid));
     }
-    steps.push(Adoption::NoNewPrivileges);
-    steps.push(Adoption::FilterSetId);
+    steps.push(Adoption::SetGroups(groups.clone()));
+    if !adopter.privileged {
+        steps.push(Adoption::SetGid(*gid));
+        // root is what we are.
+        if *uid != 0 {
+            steps.push(Adoption::SetUid(*uid));
+        }
+    }
+    if adopter.confined {
+        steps.push(Adoption::NoNewPrivileges);
+        steps.push(Adoption::FilterSetId);
+    }
     steps
 }
 
@@ -137,8 +164,12 @@ pub fn environment(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec
 }
 
 /// The first state directory, or the first runtime directory, or the home of a user who exists
-/// anyway; `/` otherwise.
+/// anyway; `/` otherwise. Without a dynamic user, that home comes first.
 fn home(spec: &Spec, identity: &Identity) -> String {
+    let own = identity.home.clone().filter(|_| !spec.is_dynamic());
+    if let Some(own) = own {
+        return own;
+    }
     [Kind::State, Kind::Runtime]
         .into_iter()
         .find_map(|kind| of_kind(spec, kind).next())
@@ -148,7 +179,5 @@ fn home(spec: &Spec, identity: &Identity) -> String {
 }
 
 fn of_kind(spec: &Spec, kind: Kind) -> impl Iterator<Item = &ExecDirectory> {
-    spec.directories()
-        .iter()
-        .filter(move |directory| directory.kind() == kind)
+    spec.places().filter(move |place| place.kind() == kind)
 }

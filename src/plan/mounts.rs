@@ -2,108 +2,23 @@
 
 #![forbid(unsafe_code)]
 
-use super::{IdMap, Identity, Owner, Step, Tmpfs, mounted};
+use super::dirs::{Placed, Placement};
+use super::step::{Action, IdMap, Tmpfs};
+use super::{Identity, Owner, Step};
+use crate::directives::TemporaryFileSystem;
 use crate::exec_directory::Kind;
 use crate::failure::Stage;
-use crate::layout::{GECOS, HOME, SHELL, VIEWS};
-use crate::observed::{Entry, Observed};
+use crate::layout::{GECOS, HOME, RUN, SHELL, VIEWS};
+use crate::observed::Observed;
 use crate::spec::Spec;
 
-/// The views that must be taken on the host, before the namespace is made.
-pub(super) fn views(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for directory in mounted(spec) {
-        let seen = identity.owner();
-        let map = match observed.entry(&directory.real()) {
-            Entry::Directory { uid, gid, .. } if *uid != 0 => {
-                let disk = Owner {
-                    uid: *uid,
-                    gid: *gid,
-                };
-                (disk != seen).then_some(IdMap { disk, seen })
-            }
-            _ => None,
-        };
-        steps.push(Step::TakeView {
-            stage: directory.kind().stage(),
-            path: directory.real(),
-            map,
-            writable: true,
-        });
-    }
-    for database in databases(identity, observed) {
-        let path = database.path.clone();
-        steps.push(Step::WriteDatabase {
-            source: database.source,
-            path: path.clone(),
-            line: database.line,
-        });
-        steps.push(Step::TakeView {
-            stage: Stage::Namespace,
-            path,
-            map: None,
-            writable: false,
-        });
-    }
-    steps
-}
-
-/// The steps in the new namespace.
-pub(super) fn namespace_steps(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec<Step> {
-    let mut steps = vec![Step::Unshare, Step::Protect];
-    let writable = observed.writable_mounts.iter();
-    steps.extend(writable.map(|path| Step::KeepWritable { path: path.clone() }));
-    let temporary = observed.temporary.iter();
-    steps.extend(temporary.map(|path| tmpfs(Stage::Namespace, path, Tmpfs::Temporary)));
-    let secrets = observed.secrets.iter();
-    steps.extend(secrets.map(|path| tmpfs(Stage::Namespace, path, Tmpfs::Hidden)));
-    for kind in Kind::ALL {
-        steps.extend(kind_steps(spec, kind));
-    }
-    steps.extend(
-        databases(identity, observed)
-            .into_iter()
-            .map(|database| Step::AttachView {
-                stage: Stage::Namespace,
-                view: database.path,
-                at: database.source.into(),
-                make: false,
-            }),
-    );
-    steps
-}
-
-/// Where all directories of one kind appear: below a view of the boundary that everybody may
-/// enter and that shows nothing but them, or in place.
-fn kind_steps(spec: &Spec, kind: Kind) -> Vec<Step> {
-    let stage = kind.stage();
-    let attached: Vec<Step> = mounted(spec)
-        .filter(|directory| directory.kind() == kind)
-        .map(|directory| Step::AttachView {
-            stage,
-            view: directory.real(),
-            at: directory.real(),
-            make: kind.boundary().is_some(),
-        })
-        .collect();
-    let Some(boundary) = kind.boundary().filter(|_| !attached.is_empty()) else {
-        return attached;
-    };
-    let mut steps = vec![tmpfs(stage, boundary, Tmpfs::Boundary)];
-    steps.extend(attached);
-    steps.push(Step::Seal {
-        stage,
-        path: boundary.into(),
-    });
-    steps
-}
-
-fn tmpfs(stage: Stage, path: &str, tmpfs: Tmpfs) -> Step {
-    Step::MountTmpfs {
-        stage,
-        path: path.into(),
-        tmpfs,
-    }
+/// Everything that the view of one service depends on.
+pub(super) struct Sandbox<'a> {
+    spec: &'a Spec,
+    identity: &'a Identity,
+    observed: &'a Observed,
+    placed: &'a [Placed<'a>],
+    databases: Vec<Database>,
 }
 
 /// A user database with the service's own line, for hosts whose look-ups do not know our names.
@@ -113,8 +28,210 @@ struct Database {
     line: String,
 }
 
-fn databases(identity: &Identity, observed: &Observed) -> Vec<Database> {
-    if observed.names_known || !identity.dynamic {
+impl<'a> Sandbox<'a> {
+    pub(super) fn new(
+        spec: &'a Spec,
+        identity: &'a Identity,
+        observed: &'a Observed,
+        placed: &'a [Placed<'a>],
+    ) -> Self {
+        Self {
+            spec,
+            identity,
+            observed,
+            placed,
+            databases: databases(spec, identity, observed),
+        }
+    }
+
+    /// The views that must be taken on the host, before the namespace is made.
+    pub(super) fn views(&self) -> Vec<Step> {
+        let mut steps: Vec<Step> = self.attached().map(|placed| self.view(placed)).collect();
+        for database in &self.databases {
+            let (source, line) = (database.source, database.line.clone());
+            let step = |action| Step::new(Stage::Namespace, &database.path, action);
+            steps.push(step(Action::WriteDatabase { source, line }));
+            steps.push(step(Action::TakeView {
+                map: None,
+                writable: false,
+                confined: true,
+            }));
+        }
+        steps
+    }
+
+    /// The steps in the new namespace; none, if there is nothing that needs one.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let dynamic = self.spec.is_dynamic();
+        let asked = self.spec.temporary_file_systems();
+        if !dynamic && asked.is_empty() && self.attached().next().is_none() {
+            return Vec::new();
+        }
+        let mut steps = vec![Step::of_namespace(Action::Unshare)];
+        if dynamic {
+            steps.push(Step::of_namespace(Action::Protect));
+            let writable = self.observed.writable_mounts.iter();
+            steps.extend(writable.map(|mount| {
+                let path = mount.display().to_string();
+                let mount = mount.clone();
+                Step::new(Stage::Namespace, path, Action::KeepWritable { mount })
+            }));
+        } else {
+            steps.push(Step::of_namespace(Action::StopPropagation));
+        }
+        let asked = asked.iter();
+        steps.extend(asked.map(|one| self.tmpfs(&one.path, Tmpfs::Asked(one.clone()))));
+        if dynamic {
+            let temporary = self.observed.temporary.iter();
+            steps.extend(temporary.map(|path| self.tmpfs(path, Tmpfs::Temporary)));
+            let secrets = self.observed.secrets.iter();
+            let secrets = secrets.filter(|path| self.cover(path).is_none());
+            steps.extend(secrets.map(|path| self.tmpfs(path, Tmpfs::Hidden)));
+        }
+        for kind in Kind::ALL {
+            steps.extend(self.kind_steps(kind));
+        }
+        steps.extend(self.links());
+        for database in &self.databases {
+            let view = database.path.clone();
+            steps.push(self.attach(Stage::Namespace, view, database.source, None));
+        }
+        let asked = self.spec.temporary_file_systems().iter();
+        let read_only = asked.filter(|one| one.read_only);
+        steps.extend(read_only.map(|one| Step::new(Stage::Namespace, &one.path, Action::Seal)));
+        steps
+    }
+
+    /// The directories that get a mount of their own.
+    fn attached(&self) -> impl Iterator<Item = &Placed<'a>> {
+        self.placed.iter().filter(|placed| self.is_attached(placed))
+    }
+
+    fn is_attached(&self, placed: &Placed<'_>) -> bool {
+        let directory = placed.directory;
+        let hidden = self.cover(&placed.path).is_some();
+        match placed.placement {
+            Placement::Behind | Placement::Adopted => true,
+            Placement::Nested => directory.is_read_only(),
+            Placement::Public if directory.kind() == Kind::Configuration => hidden,
+            Placement::Public => self.spec.is_dynamic() || hidden || directory.is_read_only(),
+        }
+    }
+
+    fn view(&self, placed: &Placed<'_>) -> Step {
+        let (directory, dynamic) = (placed.directory, self.spec.is_dynamic());
+        let seen = self.identity.owner();
+        // What is public belongs to whom it belongs.
+        let mapped = directory.is_private() && placed.owner != seen && placed.owner.uid != 0;
+        let map = mapped.then(|| IdMap {
+            disk: placed.owner,
+            seen,
+            groups: self.other_groups(placed.owner),
+        });
+        let roots = dynamic && directory.kind() == Kind::Configuration;
+        Step::new(
+            directory.stage(),
+            &placed.path,
+            Action::TakeView {
+                map,
+                writable: !directory.is_read_only() && !roots,
+                confined: dynamic,
+            },
+        )
+    }
+
+    /// The service's groups that stay themselves in a mapping.
+    fn other_groups(&self, disk: Owner) -> Vec<u32> {
+        let groups = self.identity.groups.iter().copied();
+        let mut groups: Vec<u32> = groups
+            .filter(|group| ![0, disk.gid, self.identity.gid].contains(group))
+            .collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    }
+
+    /// Where all directories of one kind appear: below a view of the boundary that everybody may
+    /// enter and that shows nothing but them, or in place.
+    fn kind_steps(&self, kind: Kind) -> Vec<Step> {
+        let stage = kind.stage();
+        let of_kind = || {
+            let attached = self.attached();
+            attached.filter(move |placed| placed.directory.kind() == kind)
+        };
+        let behind = of_kind().any(|placed| placed.placement == Placement::Behind);
+        let boundary = kind.boundary().filter(|_| behind);
+        let mut steps = Vec::new();
+        if let Some(boundary) = boundary {
+            let tmpfs = Tmpfs::Boundary;
+            let inside = self.cover(boundary).map(|cover| cover.path.clone());
+            steps.push(Step::new(
+                stage,
+                boundary,
+                Action::MountTmpfs { tmpfs, inside },
+            ));
+        }
+        steps.extend(of_kind().map(|placed| {
+            let (view, at) = (placed.path.clone(), &placed.path);
+            match placed.placement {
+                // It is there, in the view of what it lies in.
+                Placement::Nested => {
+                    let inside = None;
+                    Step::new(stage, at, Action::AttachView { view, inside })
+                }
+                Placement::Behind => self.attach(stage, view, at, boundary),
+                Placement::Adopted | Placement::Public => self.attach(stage, view, at, None),
+            }
+        }));
+        steps.extend(boundary.map(|boundary| Step::new(stage, boundary, Action::Seal)));
+        steps
+    }
+
+    /// The public names of what lies in an empty file system: they are on the host as well, but hidden.
+    fn links(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for placed in self.placed {
+            let place = placed.directory.place();
+            let public = (placed.placement == Placement::Behind)
+                .then(|| (place.public(), place.link_target()));
+            let links = placed.directory.links().iter();
+            let links = links.map(|link| (link.public(), link.link_to(place)));
+            for (path, target) in public.into_iter().chain(links) {
+                if let Some(cover) = self.cover(&path) {
+                    let inside = cover.path.clone();
+                    let action = Action::LinkInside { target, inside };
+                    steps.push(Step::new(placed.directory.stage(), path, action));
+                }
+            }
+        }
+        steps
+    }
+
+    fn attach(&self, stage: Stage, view: String, at: &str, made_in: Option<&str>) -> Step {
+        let inside = made_in
+            .map(String::from)
+            .or_else(|| self.cover(at).map(|cover| cover.path.clone()));
+        Step::new(stage, at, Action::AttachView { view, inside })
+    }
+
+    fn tmpfs(&self, path: &str, tmpfs: Tmpfs) -> Step {
+        let inside = self.cover(path).map(|cover| cover.path.clone());
+        let action = Action::MountTmpfs { tmpfs, inside };
+        Step::new(Stage::Namespace, path, action)
+    }
+
+    /// The innermost empty file system that hides what the host has at `path`.
+    fn cover(&self, path: &str) -> Option<&TemporaryFileSystem> {
+        let asked = self.spec.temporary_file_systems().iter();
+        asked.rev().find(|one| one.path != path && one.holds(path))
+    }
+}
+
+fn databases(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec<Database> {
+    // The module reads names below /run.
+    let mut asked = spec.temporary_file_systems().iter();
+    let hidden = asked.any(|one| one.holds(RUN));
+    if (observed.names_known && !hidden) || !identity.dynamic {
         return Vec::new();
     }
     let (user, Owner { uid, gid }) = (&identity.user, identity.owner());

@@ -1,9 +1,12 @@
 //! Files and directories, by descriptor.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, Uid};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, StatxAttributes,
+    StatxFlags, Uid, statx,
+};
 use rustix::io::Errno;
 
 use super::remove::FileId;
@@ -50,6 +53,15 @@ impl From<Stat> for Status {
 /// Those of the call.
 pub fn status(fd: impl AsFd) -> SysResult<Status> {
     rustix::fs::fstat(fd).map(Status::from).during("fstat", "")
+}
+
+/// Tells whether something is mounted at what `fd` stands for (statx(2), `STATX_ATTR_MOUNT_ROOT`).
+///
+/// # Errors
+/// Those of the call.
+pub fn is_mount_point(fd: impl AsFd) -> SysResult<bool> {
+    let stat = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).during("statx", "")?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Opens a directory on whose path only root had a say, as `O_PATH`.
@@ -180,6 +192,22 @@ pub fn file_names(fd: impl AsFd) -> SysResult<Vec<String>> {
     Ok(names)
 }
 
+/// Shows `act` each name in the directory `fd`, open for reading, without `.` and `..`, and without those
+/// that are not UTF-8.
+///
+/// # Errors
+/// Those of getdents64(2), and of `act`.
+pub fn each_name(fd: impl AsFd, act: &mut dyn FnMut(&str) -> SysResult<()>) -> SysResult<()> {
+    for entry in Dir::read_from(fd).during("getdents64", "")? {
+        let entry = entry.during("getdents64", "")?;
+        match entry.file_name().to_str() {
+            Ok("." | "..") | Err(_) => {}
+            Ok(name) => act(name)?,
+        }
+    }
+    Ok(())
+}
+
 /// Opens whatever is at `path` below `dir` as `O_PATH`, a link as the link itself.
 ///
 /// # Errors
@@ -250,6 +278,27 @@ pub fn set_owner(fd: impl AsFd, uid: u32, gid: u32) -> SysResult<()> {
 pub fn set_mode(fd: impl AsFd, mode: u32) -> SysResult<()> {
     let raw: RawMode = mode;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(raw)).during("fchmod", format!("{mode:04o}"))
+}
+
+/// Makes the empty file `name` in `dir`, for root alone.
+///
+/// # Errors
+/// Those of openat(2), `EEXIST` among them.
+pub fn make_file(dir: impl AsFd, name: &str) -> SysResult<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    rustix::fs::openat(dir, name, flags, mode)
+        .map(drop)
+        .during("openat", name)
+}
+
+/// The path under which the kernel knows what `fd` stands for (proc_pid_fd(5)).
+///
+/// # Errors
+/// Those of readlink(2): /proc must be mounted.
+pub fn path_of(fd: impl AsFd) -> SysResult<std::path::PathBuf> {
+    let link = format!("/proc/thread-self/fd/{}", fd.as_fd().as_raw_fd());
+    std::fs::read_link(&link).during("readlink", link)
 }
 
 /// Makes the symbolic link `name` in `dir`.

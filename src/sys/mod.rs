@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod child;
 pub mod clock;
 pub mod ending;
+pub mod entries;
 pub mod fault;
 pub mod file;
 pub mod fs;

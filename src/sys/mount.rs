@@ -174,6 +174,19 @@ pub fn protect_everything() -> SysResult<()> {
     change(CWD, c"/", &everything)
 }
 
+/// Stops changes of every mount of the calling thread's namespace from leaving it.
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub fn stop_propagation() -> SysResult<()> {
+    let everything = Change {
+        slave: true,
+        recursive: true,
+        ..Change::default()
+    };
+    change(CWD, c"/", &everything)
+}
+
 /// Tells whether an error of this module means that the kernel or a container has no such thing,
 /// rather than that something went wrong.
 pub fn is_unsupported(errno: Errno) -> bool {

@@ -21,6 +21,11 @@ pub fn message(bytes: Vec<u8>, descriptors: Vec<OwnedFd>) -> zbus::Result<Messag
     unsafe { Message::from_bytes(data) }
 }
 
+/// Whether the message that starts with these bytes is a signal.
+pub fn is_signal(start: &[u8]) -> bool {
+    start.get(1) == Some(&4)
+}
+
 /// Length of the fixed part of a message's header, up to and with the length of its fields.
 pub const FIXED_HEADER: usize = 16;
 

@@ -1,0 +1,146 @@
+//! The steps in the new mount namespace.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+use super::{Reason, Views};
+use crate::failure::{Failure, OrFail, Stage};
+use crate::place::{self, Place};
+use crate::plan::{Action, Step, Tmpfs};
+use crate::sys::mount::{self, Change};
+use crate::sys::{SysError, SysResult, fs as files};
+
+/// Carries out the steps that make a namespace, and gives it. The calling thread is in it from
+/// [`Action::Unshare`] on, for good.
+///
+/// # Errors
+/// Of the stage of the step that failed.
+pub fn build_namespace(steps: &[Step], mut views: Views) -> Result<OwnedFd, Failure> {
+    for step in steps {
+        tracing::debug!(%step);
+        namespace_step(step, &mut views).or_fail(step.stage, &step.path)?;
+    }
+    mount::current_namespace().or_fail(Stage::Namespace, "the mount namespace")
+}
+
+fn namespace_step(step: &Step, views: &mut Views) -> Result<(), Reason> {
+    let path = &step.path;
+    match &step.action {
+        Action::Unshare => mount::unshare_mounts()?,
+        Action::StopPropagation => mount::stop_propagation()?,
+        Action::Protect => mount::protect_everything()?,
+        Action::KeepWritable { mount } => keep_writable(mount)?,
+        Action::MountTmpfs { tmpfs, inside } => {
+            if let Some(inside) = inside {
+                make_directories(inside, path)?;
+            }
+            let target = files::open_trusted(path)?;
+            mount::attach(new_tmpfs(tmpfs)?, target)?;
+        }
+        Action::AttachView { view, inside } => {
+            let view = views.remove(view).ok_or("nobody took that view")?;
+            if let Some(inside) = inside {
+                make_mount_point(inside, path, &view)?;
+            }
+            let Place { parent, name } = place::find(path)?;
+            mount::attach(view, files::pin_beneath(parent, &name)?)?;
+        }
+        Action::LinkInside { target, inside } => {
+            let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+            files::make_link(make_directories(inside, above)?, name, target)?;
+        }
+        Action::Seal => {
+            let change = Change {
+                set: mount::RDONLY,
+                ..Change::default()
+            };
+            mount::change(files::open_trusted(path)?.as_fd(), c"", &change)?;
+        }
+        _ => return Err("is no step for a namespace".into()),
+    }
+    Ok(())
+}
+
+/// Makes a mount writable again.
+fn keep_writable(path: &Path) -> SysResult<()> {
+    let change = Change {
+        clear: mount::RDONLY,
+        ..Change::default()
+    };
+    // Anybody may have a FUSE mount below /dev/shm, and exchange a directory on the way for a
+    // link to another mount since we looked. What is not found again stays read-only, which
+    // harms nobody but its owner.
+    match files::pin_without_links(path) {
+        Ok(pinned) => match mount::change(pinned.as_fd(), c"", &change) {
+            Err(error) if error.errno == Errno::INVAL => stays_read_only(path, &error),
+            changed => changed?,
+        },
+        Err(error) => match error.errno {
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS => {
+                stays_read_only(path, &error);
+            }
+            _ => return Err(error),
+        },
+    }
+    Ok(())
+}
+
+fn stays_read_only(path: &Path, error: &SysError) {
+    tracing::info!(path = %path.display(), %error, "stays read-only");
+}
+
+fn new_tmpfs(tmpfs: &Tmpfs) -> SysResult<OwnedFd> {
+    let everywhere = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let closed = everywhere | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let make = |options: &[(&str, &str)], flags| mount::new_tmpfs(options, flags);
+    match tmpfs {
+        Tmpfs::Temporary => make(
+            &[("mode", "1777"), ("size", "10%"), ("nr_inodes", "400k")],
+            everywhere,
+        ),
+        Tmpfs::Boundary => make(
+            &[("mode", "0755"), ("size", "4m"), ("nr_inodes", "1k")],
+            closed,
+        ),
+        Tmpfs::Hidden => make(
+            &[("mode", "0000"), ("size", "4k"), ("nr_inodes", "1")],
+            closed | MountAttrFlags::MOUNT_ATTR_RDONLY,
+        ),
+        Tmpfs::Asked(asked) => {
+            let options = asked.options.iter();
+            let options: Vec<(&str, &str)> = options.map(|(k, v)| (&**k, &**v)).collect();
+            make(&options, if asked.no_exec { closed } else { everywhere })
+        }
+    }
+}
+
+/// Makes the directories from a tmpfs of ours down to `path`, and opens the last one. What is mounted on
+/// the way is ours too.
+fn make_directories(inside: &str, path: &str) -> SysResult<OwnedFd> {
+    let below = path.strip_prefix(inside).unwrap_or_default();
+    let mut here = files::open_beneath(files::open_trusted(inside)?, "")?;
+    for part in below.split('/').filter(|part| !part.is_empty()) {
+        here = match files::make_directory(&here, part) {
+            Ok(made) => {
+                files::set_mode(&made, 0o755)?;
+                made
+            }
+            Err(error) if error.errno == Errno::EXIST => files::open_beneath(&here, part)?,
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(here)
+}
+
+/// Makes what a view can be attached to: a directory, or a file.
+fn make_mount_point(inside: &str, path: &str, view: &OwnedFd) -> SysResult<()> {
+    if files::status(view)?.kind == FileType::Directory {
+        return make_directories(inside, path).map(drop);
+    }
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    files::make_file(make_directories(inside, above)?, name)
+}

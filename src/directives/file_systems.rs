@@ -1,0 +1,113 @@
+//! `TemporaryFileSystem=`: an empty file system in the place of a directory.
+
+use crate::words;
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TemporaryFileSystem {
+    /// Where: an absolute path without `.` and `..`.
+    pub path: String,
+    /// Options of tmpfs(5), later ones last. The defaults are those of systemd.
+    pub options: Vec<(String, String)>,
+    /// Whether it is read-only.
+    pub read_only: bool,
+    /// Whether nothing in it can be executed.
+    pub no_exec: bool,
+}
+
+/// What systemd gives to each (`TEMPORARY_FS_OPTIONS`).
+const DEFAULTS: [(&str, &str); 3] = [("mode", "0755"), ("size", "10%"), ("nr_inodes", "400k")];
+
+/// Options with a value.
+const VALUED: [&str; 6] = ["mode", "size", "nr_inodes", "nr_blocks", "uid", "gid"];
+
+/// Adds what a list says; an empty one takes all away.
+pub(super) fn add(all: &mut Vec<TemporaryFileSystem>, value: &str) -> Result<(), String> {
+    let words = words::split_keeping_colons(value)?;
+    if words.is_empty() {
+        all.clear();
+    }
+    for word in words {
+        let one = parse(&word).map_err(|why| match word == value {
+            true => why,
+            false => format!("{:?} {why}", words::with_colons(&word)),
+        })?;
+        all.retain(|other| other.path != one.path);
+        all.push(one);
+    }
+    all.sort();
+    Ok(())
+}
+
+fn parse(word: &str) -> Result<TemporaryFileSystem, String> {
+    let (path, options) = word.split_once(':').unwrap_or((word, ""));
+    let mut found = TemporaryFileSystem {
+        path: clean(&words::with_colons(path))?,
+        options: DEFAULTS
+            .map(|(name, value)| (name.into(), value.into()))
+            .into(),
+        read_only: false,
+        no_exec: false,
+    };
+    let options = words::with_colons(options);
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        found.set(option)?;
+    }
+    Ok(found)
+}
+
+/// The path without what is empty in it.
+fn clean(path: &str) -> Result<String, String> {
+    if !path.starts_with('/') {
+        return Err("is not an absolute path".into());
+    }
+    if path.chars().any(char::is_control) {
+        return Err("holds a control character".into());
+    }
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if parts.contains(&"..") {
+        return Err("contains '..'".into());
+    }
+    if parts.is_empty() {
+        return Err("is the root, without which nothing can be run".into());
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+impl TemporaryFileSystem {
+    fn set(&mut self, option: &str) -> Result<(), String> {
+        match option {
+            "ro" => self.read_only = true,
+            "rw" => self.read_only = false,
+            "noexec" => self.no_exec = true,
+            "exec" => self.no_exec = false,
+            // In force, or of no consequence for what is lost with the service.
+            "nosuid" | "nodev" | "strictatime" | "relatime" | "noatime" | "nodiratime" => {}
+            other => self.set_value(other)?,
+        }
+        Ok(())
+    }
+
+    fn set_value(&mut self, option: &str) -> Result<(), String> {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let safe = |c: char| c.is_ascii_alphanumeric() || c == '%';
+        if !VALUED.contains(&name) || value.is_empty() || !value.chars().all(safe) {
+            return Err(format!(
+                "has the option {option:?}; there are ro, rw, noexec, exec, nosuid, nodev, {}=",
+                VALUED.join("=, ")
+            ));
+        }
+        self.options.retain(|(other, _)| other != name);
+        self.options.push((name.into(), value.into()));
+        Ok(())
+    }
+
+    /// Whether `path` lies in it.
+    pub fn holds(&self, path: &str) -> bool {
+        path.strip_prefix(self.path.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}

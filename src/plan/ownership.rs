@@ -1,0 +1,264 @@
+//! To whom a directory belongs on disk.
+//!
+//! A private one may belong to anybody but root: the service sees it as its own, through a mapping, in
+//! constant time whatever is in it. What cannot be shown so is given, with everything in it.
+
+#![forbid(unsafe_code)]
+
+use super::Owner;
+use super::dirs::{Builder, Placement};
+use super::settle::Settled;
+use super::step::Action;
+use crate::exec_directory::Kind;
+use crate::failure::Failure;
+use crate::observed::Entry;
+use crate::spec::Directory;
+
+/// Others must not see into a private directory that is kept at its public path.
+const CLOSED: u32 = 0o700;
+
+/// A directory that is there.
+struct Found {
+    owner: Owner,
+    mode: u32,
+    empty: bool,
+}
+
+impl<'a> Builder<'a, '_> {
+    /// Makes a directory, or sees to it that it belongs to who it must. Gives its owner on disk.
+    pub(super) fn own(
+        &mut self,
+        directory: &'a Directory,
+        settled: &Settled,
+    ) -> Result<Owner, Failure> {
+        let wanted = self.wanted(directory);
+        let found = settled.seen_at.as_ref().map(|path| self.found(path));
+        let Some(found) = found else {
+            return Ok(self.make(directory, settled, wanted));
+        };
+        if directory.kind() == Kind::Configuration {
+            return Ok(found.map_or(Owner::ROOT, |found| found.owner));
+        }
+        let Some(found) = found else {
+            return Err(Failure::new(
+                directory.stage(),
+                &settled.path,
+                "is not a directory",
+            ));
+        };
+        let owner = match settled.placement {
+            Placement::Public if !settled.comes_out => {
+                self.own_in_public(directory, settled, &found, wanted)?
+            }
+            Placement::Behind | Placement::Adopted if directory.is_private() => {
+                self.own_private(directory, settled, &found, wanted)
+            }
+            Placement::Nested => self.own_nested(directory, settled, &found, wanted),
+            Placement::Public | Placement::Behind | Placement::Adopted => {
+                self.give_unless(directory, settled, &found, wanted)
+            }
+        };
+        let mode = match settled.placement {
+            Placement::Adopted => CLOSED,
+            _ => self.spec.mode(directory.kind()),
+        };
+        if found.mode != mode || owner != found.owner {
+            self.push(directory, &settled.path, Action::SetMode { mode, owner });
+        }
+        Ok(owner)
+    }
+
+    /// The owner that a directory gets if it is made or given.
+    fn wanted(&self, directory: &Directory) -> Owner {
+        if directory.kind() == Kind::Configuration {
+            return Owner::ROOT;
+        }
+        // In another one it belongs to whom that belongs, and is seen through its mapping.
+        let container = self.spec.container(directory);
+        let around = container.and_then(|container| self.placed_owner(container));
+        around.unwrap_or(self.owner)
+    }
+
+    fn found(&self, path: &str) -> Option<Found> {
+        match self.observed.entry(path) {
+            Entry::Directory {
+                uid,
+                gid,
+                mode,
+                empty,
+                ..
+            } => Some(Found {
+                owner: Owner {
+                    uid: *uid,
+                    gid: *gid,
+                },
+                mode: *mode,
+                empty: *empty,
+            }),
+            _ => None,
+        }
+    }
+
+    fn make(&mut self, directory: &'a Directory, settled: &Settled, owner: Owner) -> Owner {
+        let mode = self.spec.mode(directory.kind());
+        if let Some(container) = self.spec.container(directory) {
+            self.make_between(directory, container, owner);
+        }
+        self.note_made(directory, settled.path_in_the_end());
+        let action = Action::MakeDirectory { mode, owner };
+        self.push(directory, &settled.path, action);
+        owner
+    }
+
+    /// What is missing between a directory and the one of the service that it lies in.
+    fn make_between(&mut self, directory: &'a Directory, container: &'a Directory, owner: Owner) {
+        let around = self.settled.iter().find(|(other, _)| *other == container);
+        let Some((_, around)) = around else { return };
+        let (end, seen) = (around.path_in_the_end().to_owned(), around.seen_at.clone());
+        let place = directory.place().path();
+        let rest = place.strip_prefix(container.place().path());
+        let rest = rest.unwrap_or_default();
+        for (end_of_part, _) in rest.match_indices('/').skip(1) {
+            let part = rest.get(..end_of_part).unwrap_or_default();
+            let path = format!("{end}{part}");
+            let seen = seen.as_ref().map(|top| format!("{top}{part}"));
+            let there = seen.is_some_and(|path| self.observed.entry(&path) != &Entry::Nothing);
+            let planned = self.steps.iter().any(|step| {
+                step.path == path && matches!(step.action, Action::MakeDirectory { .. })
+            });
+            if !there && !planned {
+                let action = Action::MakeDirectory { mode: 0o755, owner };
+                self.push(directory, &path, action);
+            }
+        }
+    }
+
+    fn own_private(
+        &mut self,
+        directory: &'a Directory,
+        settled: &Settled,
+        found: &Found,
+        wanted: Owner,
+    ) -> Owner {
+        let Observed {
+            half_given,
+            unmappable,
+        } = self.known_of(settled);
+        if found.owner == wanted && !half_given {
+            return wanted;
+        }
+        // Made and not yet given, by a start that was cut short, or prepared by hand.
+        if found.owner.uid == 0 && found.empty {
+            return self.give_empty(directory, settled, found, wanted);
+        }
+        if found.owner.uid == 0 || half_given || unmappable {
+            return self.give(directory, settled, found, wanted);
+        }
+        found.owner
+    }
+
+    fn own_nested(
+        &mut self,
+        directory: &'a Directory,
+        settled: &Settled,
+        found: &Found,
+        wanted: Owner,
+    ) -> Owner {
+        let container = self.spec.container(directory);
+        let around = self
+            .settled
+            .iter()
+            .find(|(other, _)| Some(*other) == container);
+        let around = around.and_then(|(_, settled)| self.found(settled.seen_at.as_ref()?));
+        // It goes, or stays, with what it lies in.
+        if around.is_some_and(|around| around.owner == found.owner) {
+            return wanted;
+        }
+        self.give_unless(directory, settled, found, wanted)
+    }
+
+    fn give_unless(
+        &mut self,
+        directory: &'a Directory,
+        settled: &Settled,
+        found: &Found,
+        wanted: Owner,
+    ) -> Owner {
+        if found.owner == wanted && !self.known_of(settled).half_given {
+            return wanted;
+        }
+        self.note_made(directory, settled.path_in_the_end());
+        self.give(directory, settled, found, wanted)
+    }
+
+    /// A directory that is public and stays so.
+    fn own_in_public(
+        &mut self,
+        directory: &'a Directory,
+        settled: &Settled,
+        found: &Found,
+        wanted: Owner,
+    ) -> Result<Owner, Failure> {
+        if directory.kind() != Kind::Runtime {
+            return Ok(self.give_unless(directory, settled, found, wanted));
+        }
+        // Made and not yet given, by a start that was cut short.
+        let unfinished = found.owner.uid == 0 && found.empty && found.mode == 0o700;
+        // Of a lease that nobody remembers: it is taken, so that it goes with this one.
+        let forgotten = found.owner == wanted && self.lone;
+        if unfinished || forgotten {
+            return Ok(self.give_empty(directory, settled, found, wanted));
+        }
+        if found.owner == wanted {
+            return Ok(wanted);
+        }
+        let owner = found.owner;
+        Err(Failure::new(
+            directory.stage(),
+            &settled.path,
+            format!(
+                "is there already and belongs to {owner}; choose another name, or remove it if nobody uses it"
+            ),
+        ))
+    }
+
+    fn give_empty(
+        &mut self,
+        directory: &'a Directory,
+        settled: &Settled,
+        found: &Found,
+        to: Owner,
+    ) -> Owner {
+        self.note_made(directory, settled.path_in_the_end());
+        let from = found.owner;
+        let action = Action::GiveDirectory { from, to };
+        self.push(directory, &settled.path, action);
+        to
+    }
+
+    fn give(
+        &mut self,
+        directory: &'a Directory,
+        settled: &Settled,
+        found: &Found,
+        to: Owner,
+    ) -> Owner {
+        let from = found.owner;
+        let action = Action::GiveTree { from, to };
+        self.push(directory, &settled.path, action);
+        to
+    }
+
+    fn known_of(&self, settled: &Settled) -> Observed {
+        Observed {
+            half_given: self.observed.half_given.contains(&settled.path),
+            unmappable: self.observed.unmappable.contains(&settled.path),
+        }
+    }
+}
+
+/// What was found out about a tree.
+struct Observed {
+    half_given: bool,
+    unmappable: bool,
+}

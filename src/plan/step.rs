@@ -1,0 +1,261 @@
+//! The steps of a plan, and the one text form that they have.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::Owner;
+use crate::directives::TemporaryFileSystem;
+use crate::failure::Stage;
+
+/// The mapping of an id-mapped mount (mount_setattr(2)): what belongs to `disk` on disk is seen
+/// as belonging to `seen`, and what `seen` makes belongs to `disk`. root and the groups that the service
+/// has besides its own stay who they are; everybody else is unmapped.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdMap {
+    /// The owner of the tree.
+    pub disk: Owner,
+    /// The service.
+    pub seen: Owner,
+    /// Other groups of the service.
+    pub groups: Vec<u32>,
+}
+
+/// One thing to do. A step says what it expects to find; where the world differs it fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The stage that fails with it.
+    pub stage: Stage,
+    /// What it is about: an absolute path, where there is one.
+    pub path: String,
+    /// What is done.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make a directory where nothing is.
+    MakeDirectory {
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        owner: Owner,
+    },
+    /// Give a directory that belongs to `from` to `to`; it is empty if that is root.
+    GiveDirectory {
+        /// The owner that it has.
+        from: Owner,
+        /// The owner that it gets.
+        to: Owner,
+    },
+    /// Give a tree with everything in it that belongs to `from` to `to`, the top last.
+    GiveTree {
+        /// The owner that the top has.
+        from: Owner,
+        /// The owner that it gets.
+        to: Owner,
+    },
+    /// Set the mode of a directory that belongs to `owner`.
+    SetMode {
+        /// Permission bits.
+        mode: u32,
+        /// The owner that it has.
+        owner: Owner,
+    },
+    /// Make a symbolic link where nothing is.
+    MakeLink {
+        /// Where it points to.
+        target: String,
+    },
+    /// Put a symbolic link in the place of another one.
+    ReplaceLink {
+        /// Where the other one points to.
+        from: String,
+        /// Where it points to.
+        target: String,
+    },
+    /// Remove a symbolic link.
+    RemoveLink {
+        /// Where it points to.
+        target: String,
+    },
+    /// Remove a directory in which nothing is.
+    RemoveEmpty,
+    /// Let a directory and a symbolic link change places, in one instant.
+    Exchange {
+        /// The other path.
+        with: String,
+    },
+    /// Move a directory to where nothing is.
+    Rename {
+        /// Where to.
+        to: String,
+    },
+    /// Write a copy of a user database with one line added, for the service alone.
+    WriteDatabase {
+        /// The host's file.
+        source: &'static str,
+        /// The line, without its end.
+        line: String,
+    },
+    /// Take a view of a tree for the service: a detached mount of it, to be attached later.
+    TakeView {
+        /// Whose files are shown as whose.
+        map: Option<IdMap>,
+        /// Whether the service may write to it.
+        writable: bool,
+        /// Whether set-ID bits and devices mean nothing in it.
+        confined: bool,
+    },
+    /// From here on in a mount namespace of our own.
+    Unshare,
+    /// Make every mount deaf upwards: mounts of the host arrive, ours do not leave.
+    StopPropagation,
+    /// Make every mount read-only, without set-ID programs, and deaf upwards.
+    Protect,
+    /// Make one mount below `/dev`, `/proc` or `/sys` as writable as it is on the host.
+    KeepWritable {
+        /// Where it is mounted: not every path is text.
+        mount: PathBuf,
+    },
+    /// Mount an empty tmpfs.
+    MountTmpfs {
+        /// Its mode, size and flags.
+        tmpfs: Tmpfs,
+        /// The tmpfs of ours in which the directory for it has to be made.
+        inside: Option<String>,
+    },
+    /// Attach the view of a tree.
+    AttachView {
+        /// The tree whose view it is.
+        view: String,
+        /// The tmpfs of ours in which the place for it has to be made.
+        inside: Option<String>,
+    },
+    /// Make a symbolic link in a tmpfs of ours.
+    LinkInside {
+        /// Where it points to.
+        target: String,
+        /// The tmpfs.
+        inside: String,
+    },
+    /// Make one mount read-only.
+    Seal,
+}
+
+/// The tmpfs mounts that a sandbox has, as systemd makes them (reference: what systemd 262 shows).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tmpfs {
+    /// `/tmp` and `/var/tmp`: mode 1777, a tenth of the memory, 400,000 inodes.
+    Temporary,
+    /// The view of a boundary directory: mode 0755, 4 MiB, 1,024 inodes, sealed once it is filled.
+    Boundary,
+    /// Nothing to see: mode 0000, read-only.
+    Hidden,
+    /// What `TemporaryFileSystem=` asks for.
+    Asked(TemporaryFileSystem),
+}
+
+impl Step {
+    /// A step of `stage` about `path`.
+    pub(super) fn new(stage: Stage, path: impl Into<String>, action: Action) -> Self {
+        Self {
+            stage,
+            path: path.into(),
+            action,
+        }
+    }
+
+    /// A step about the mount namespace.
+    pub(super) fn of_namespace(action: Action) -> Self {
+        Self::new(Stage::Namespace, "the mount namespace", action)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match &self.action {
+            Action::MakeDirectory { mode, owner } => {
+                write!(f, "make-directory {path} mode {mode:04o} owner {owner}")
+            }
+            Action::GiveDirectory { from, to } => {
+                write!(f, "give-directory {path} from {from} to {to}")
+            }
+            Action::GiveTree { from, to } => write!(f, "give-tree {path} from {from} to {to}"),
+            Action::SetMode { mode, owner } => {
+                write!(f, "set-mode {path} mode {mode:04o} owner {owner}")
+            }
+            Action::MakeLink { target } => write!(f, "make-link {path} -> {target}"),
+            Action::ReplaceLink { from, target } => {
+                write!(f, "replace-link {path} -> {from} by {target}")
+            }
+            Action::RemoveLink { target } => write!(f, "remove-link {path} -> {target}"),
+            Action::RemoveEmpty => write!(f, "remove-empty {path}"),
+            Action::Exchange { with } => write!(f, "exchange {path} with {with}"),
+            Action::Rename { to } => write!(f, "rename {path} to {to}"),
+            Action::WriteDatabase { source, line } => {
+                write!(f, "write-database {path} from {source} and {line}")
+            }
+            Action::TakeView {
+                map,
+                writable,
+                confined,
+            } => {
+                let access = if *writable { "rw" } else { "ro" };
+                let flags = if *confined { ",nosuid,nodev" } else { "" };
+                write!(f, "take-view {path} {access}{flags}")?;
+                map.as_ref().map_or(Ok(()), |map| write!(f, " {map}"))
+            }
+            Action::Unshare => write!(f, "new-mount-namespace"),
+            Action::StopPropagation => write!(f, "stop-propagation / slave with all below"),
+            Action::Protect => write!(f, "protect / ro,nosuid,slave with all below"),
+            Action::KeepWritable { mount } => write!(f, "keep-writable {}", mount.display()),
+            Action::MountTmpfs { tmpfs, inside } => {
+                write!(f, "mount-tmpfs {path} {tmpfs}{}", in_it(inside.as_ref()))
+            }
+            Action::AttachView { view, inside } => {
+                write!(f, "attach-view {view} at {path}{}", in_it(inside.as_ref()))
+            }
+            Action::LinkInside { target, inside } => {
+                write!(f, "make-link {path} -> {target}{}", in_it(Some(inside)))
+            }
+            Action::Seal => write!(f, "seal {path} ro"),
+        }
+    }
+}
+
+fn in_it(inside: Option<&String>) -> String {
+    inside.map_or_else(String::new, |inside| format!(" made in {inside}"))
+}
+
+impl fmt::Display for IdMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} seen as {}", self.disk, self.seen)?;
+        self.groups
+            .iter()
+            .try_for_each(|group| write!(f, ", group {group} itself"))
+    }
+}
+
+impl fmt::Display for Tmpfs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Temporary => write!(f, "mode 1777 rw,nosuid,nodev"),
+            Self::Boundary => write!(f, "mode 0755 nosuid,nodev,noexec"),
+            Self::Hidden => write!(f, "mode 0000 ro,nosuid,nodev,noexec"),
+            Self::Asked(asked) => {
+                write!(f, "nosuid,nodev")?;
+                if asked.no_exec {
+                    write!(f, ",noexec")?;
+                }
+                asked
+                    .options
+                    .iter()
+                    .try_for_each(|(name, value)| write!(f, ",{name}={value}"))
+            }
+        }
+    }
+}

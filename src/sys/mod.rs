@@ -13,6 +13,7 @@ pub mod entries;
 pub mod fault;
 pub mod file;
 pub mod fs;
+pub mod give;
 pub mod hold;
 pub mod identity;
 pub mod ids;

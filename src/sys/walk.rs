@@ -19,21 +19,24 @@
 
 #[cfg(test)]
 mod tests;
+mod visitor;
 mod way_back;
 
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, SeekFrom, StatxAttributes, StatxFlags,
-    fstat, fstatfs, makedev, openat, openat2, seek, statx,
+    AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry, ResolveFlags, SeekFrom, Stat,
+    StatxAttributes, StatxFlags, fstat, fstatfs, makedev, openat, openat2, seek, statx,
 };
 use rustix::io::Errno;
 
-use super::remove::{FileId, open_directory, shown};
+use super::remove::{open_directory, shown};
 use super::{During, SysResult};
+pub(crate) use visitor::{Entry, Listed, Next, Passed, Visitor};
+use visitor::{Looks, Visit};
+use way_back::next_of;
 
 /// What getdents64(2) fills at most, and at first in a directory to which we come back: somebody
 /// may have made a hundred thousand directories side by side, and we come back after each.
@@ -56,35 +59,10 @@ const LONG: usize = 1024;
 /// What stands for names that were left out.
 const LEFT_OUT: &str = "/\u{2026}";
 
-/// What is to be done after an entry was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    /// Into it, if it is a directory.
-    Enter,
-    /// Past it.
-    Skip,
-    /// Nothing more.
-    Stop,
-}
-
-/// An entry of a directory.
-pub(crate) struct Entry<'a> {
-    pub(crate) parent: BorrowedFd<'a>,
-    pub(crate) name: &'a CStr,
-    pub(crate) directory: bool,
-    pub(crate) id: FileId,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    /// Where it was, escaped. In the middle names may be left out.
-    pub(crate) path: &'a str,
-}
-
 const READ: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
-
-type Visit<'a> = dyn FnMut(&Entry<'_>) -> SysResult<Next> + 'a;
 
 /// Shows `visit` every entry below `top`, the directories before what is in them, until it says
 /// [`Next::Stop`].
@@ -92,10 +70,19 @@ type Visit<'a> = dyn FnMut(&Entry<'_>) -> SysResult<Next> + 'a;
 /// # Errors
 ///
 /// Of `visit`; what the kernel refuses, with the path. `EBUSY` if the top itself grows as fast as we read.
-pub(crate) fn walk<'a>(
+pub(crate) fn walk(top: BorrowedFd<'_>, shown_as: &str, visit: &mut Visit<'_>) -> SysResult<()> {
+    show(top, shown_as, &mut Looks(visit))
+}
+
+/// As [`walk`], for somebody who wants to see more than entries, or look at less.
+///
+/// # Errors
+///
+/// As for [`walk`].
+pub(crate) fn show(
     top: BorrowedFd<'_>,
     shown_as: &str,
-    visit: &'a mut Visit<'a>,
+    visitor: &mut dyn Visitor,
 ) -> SysResult<()> {
     let device = fstat(top).during("fstat", shown_as)?.st_dev;
     let usage = fstatfs(top).during("fstatfs", shown_as)?;
@@ -107,7 +94,7 @@ pub(crate) fn walk<'a>(
     let allowance = entries
         .saturating_mul(u64::from(AGAIN).saturating_add(2))
         .saturating_add(EXTRA);
-    Walk::new(shown_as, device, allowance, visit).top(top)
+    Walk::new(shown_as, device, allowance, visitor).top(top)
 }
 
 /// A directory between the top and where we are.
@@ -122,16 +109,21 @@ struct Level {
 }
 
 struct Walk<'a> {
-    visit: &'a mut Visit<'a>,
+    visitor: &'a mut dyn Visitor,
     device: u64,
     /// From an entry of the top down to the current directory.
     levels: Vec<Level>,
     path: String,
     again: u32,
+    /// How many directories were read until now, those to which we came back counted again.
+    readings: u64,
     allowance: u64,
     /// By owner, how many entries of his directories were looked at.
     spent: HashMap<u32, u64>,
 }
+
+/// A directory that was opened, or why not.
+type Entered = Result<(OwnedFd, Level, Stat), Passed>;
 
 /// How reading a directory ended, or looking at an entry.
 enum Read {
@@ -141,13 +133,14 @@ enum Read {
 }
 
 impl<'a> Walk<'a> {
-    fn new(shown_as: &str, device: u64, allowance: u64, visit: &'a mut Visit<'a>) -> Self {
+    fn new(shown_as: &str, device: u64, allowance: u64, visitor: &'a mut dyn Visitor) -> Self {
         Self {
-            visit,
+            visitor,
             device,
             levels: Vec::new(),
             path: shown_as.to_owned(),
             again: AGAIN,
+            readings: 0,
             allowance,
             spent: HashMap::new(),
         }
@@ -167,7 +160,7 @@ impl<'a> Walk<'a> {
                     .during("search", format_args!("{}: grows meanwhile", self.path));
             }
             left = left.saturating_sub(1);
-            let stop = match self.look(again.as_fd(), entry.file_name())? {
+            let stop = match self.look(again.as_fd(), &entry, 0)? {
                 Read::End => false,
                 Read::Stop => true,
                 Read::Down(unit) => self.below(&unit)?,
@@ -209,6 +202,8 @@ impl<'a> Walk<'a> {
     /// from, if we do: it stands at that position.
     fn read(&mut self, here: &OwnedFd, level: Level, left: Option<u64>) -> SysResult<Read> {
         let mut at = level.at;
+        self.readings = self.readings.saturating_add(1);
+        let reading = self.readings;
         seek(here, SeekFrom::Start(at)).during("lseek", &self.path)?;
         let mut buffer = Vec::with_capacity(BUFFER);
         let mut room = BUFFER;
@@ -219,7 +214,7 @@ impl<'a> Walk<'a> {
                     self.again = self.again.saturating_sub(1);
                     at = 0;
                 }
-                _ => {}
+                _ => self.visitor.passed(&self.path, Passed::Moved),
             }
             seek(here, SeekFrom::Start(at)).during("lseek", &self.path)?;
             room = FIRST_BUFFER;
@@ -239,7 +234,7 @@ impl<'a> Walk<'a> {
                 if let Some(level) = self.levels.last_mut() {
                     level.at = at;
                 }
-                match self.look(here.as_fd(), entry.file_name())? {
+                match self.look(here.as_fd(), &entry, reading)? {
                     Read::End => at = entry.next_entry_cookie(),
                     other => return Ok(other),
                 }
@@ -252,13 +247,41 @@ impl<'a> Walk<'a> {
     }
 
     /// Shows an entry, and opens it if it is a directory to be entered: that is a level from then on.
-    fn look(&mut self, parent: BorrowedFd<'_>, name: &CStr) -> SysResult<Read> {
+    fn look(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        entry: &RawDirEntry<'_>,
+        reading: u64,
+    ) -> SysResult<Read> {
+        let name = entry.file_name();
         if name == c"." || name == c".." {
             return Ok(Read::End);
         }
+        let kind = entry.file_type();
+        let answer = match kind {
+            // Some file systems do not keep it in the directory.
+            FileType::Unknown => None,
+            _ => self.visitor.listed(&Listed {
+                parent,
+                name,
+                inode: entry.ino(),
+                kind,
+                reading,
+                above: &self.path,
+            })?,
+        };
+        match answer {
+            Some(Next::Stop) => return Ok(Read::Stop),
+            Some(Next::Enter) if kind == FileType::Directory => {}
+            Some(_) => return Ok(Read::End),
+            None => {}
+        }
         let length = self.path.len();
         self.lengthen(name);
-        let looked = self.look_at(parent, name, length);
+        let looked = match answer {
+            Some(_) => self.go_down(parent, name, length),
+            None => self.look_at(parent, name, length),
+        };
         if !matches!(looked, Ok(Read::Down(_))) {
             self.path.truncate(length);
         }
@@ -270,17 +293,19 @@ impl<'a> Walk<'a> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
         let stat = match statx(parent, name, flags, StatxFlags::BASIC_STATS) {
             Ok(stat) => stat,
-            Err(Errno::NOENT) => return Ok(Read::End),
+            Err(Errno::NOENT) => return Ok(self.pass(Passed::Moved)),
             // Not even root sees into another user's fuse(4).
-            Err(Errno::ACCESS) if is_mount_point(parent, name) => return Ok(Read::End),
+            Err(Errno::ACCESS) if is_mount_point(parent, name) => {
+                return Ok(self.pass(Passed::Elsewhere));
+            }
             Err(errno) => return Err(errno).during("statx", &self.path),
         };
         // Its owner is what the other file system says.
         if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
-            return Ok(Read::End);
+            return Ok(self.pass(Passed::Elsewhere));
         }
         let directory = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory;
-        let next = (self.visit)(&Entry {
+        let next = self.visitor.visit(&Entry {
             parent,
             name,
             directory,
@@ -297,19 +322,31 @@ impl<'a> Walk<'a> {
             Next::Enter if directory => {}
             Next::Enter | Next::Skip => return Ok(Read::End),
         }
-        let Some((child, mut level)) = self.enter(parent, name)? else {
-            return Ok(Read::End);
+        self.go_down(parent, name, length)
+    }
+
+    fn go_down(&mut self, parent: BorrowedFd<'_>, name: &CStr, length: usize) -> SysResult<Read> {
+        let (child, mut level, stat) = match self.enter(parent, name)? {
+            Ok(entered) => entered,
+            Err(why) => return Ok(self.pass(why)),
         };
+        self.visitor.entered(child.as_fd(), &stat, &self.path)?;
         level.path = u32::try_from(length).unwrap_or(u32::MAX);
         self.levels.push(level);
         Ok(Read::Down(child))
     }
 
-    /// Opens a directory of this file system. None if there is none of this name any more.
-    fn enter(&self, parent: BorrowedFd<'_>, name: &CStr) -> SysResult<Option<(OwnedFd, Level)>> {
+    fn pass(&mut self, why: Passed) -> Read {
+        self.visitor.passed(&self.path, why);
+        Read::End
+    }
+
+    /// Opens a directory of this file system, if there still is one of this name.
+    fn enter(&self, parent: BorrowedFd<'_>, name: &CStr) -> SysResult<Entered> {
         let child = match open_directory(parent, name) {
             Ok(child) => child,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Err(Passed::Moved)),
+            Err(Errno::XDEV) => return Ok(Err(Passed::Elsewhere)),
             Err(errno) => return Err(errno).during("openat2", &self.path),
         };
         let stat = fstat(&child).during("fstat", &self.path)?;
@@ -319,7 +356,10 @@ impl<'a> Walk<'a> {
             owner: stat.st_uid,
             path: 0,
         };
-        Ok((stat.st_dev == self.device).then_some((child, level)))
+        if stat.st_dev != self.device {
+            return Ok(Err(Passed::Elsewhere));
+        }
+        Ok(Ok((child, level, stat)))
     }
 
     /// Counts entries of directories of `owner`. False if those were too many.
@@ -329,6 +369,7 @@ impl<'a> Walk<'a> {
         *spent = before.saturating_add(u64::try_from(entries).unwrap_or(u64::MAX));
         if before < self.allowance && *spent >= self.allowance {
             tracing::warn!(path = self.path, owner, "changes too fast: passed over");
+            self.visitor.passed(&self.path, Passed::TooMuch);
         }
         *spent < self.allowance
     }
@@ -340,16 +381,6 @@ impl<'a> Walk<'a> {
         } else if !self.path.ends_with(LEFT_OUT) {
             self.path.push_str(LEFT_OUT);
         }
-    }
-}
-
-/// The inode of the next entry of a directory, and the position after it. None at the end.
-fn next_of(directory: &OwnedFd) -> Result<Option<(u64, u64)>, Errno> {
-    let mut buffer = [MaybeUninit::uninit(); FIRST_BUFFER];
-    match RawDir::new(directory, &mut buffer).next() {
-        None | Some(Err(Errno::NOENT)) => Ok(None),
-        Some(Err(errno)) => Err(errno),
-        Some(Ok(entry)) => Ok(Some((entry.ino(), entry.next_entry_cookie()))),
     }
 }
 

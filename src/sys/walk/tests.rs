@@ -141,7 +141,7 @@ fn what_grows_ahead_of_us_for_ever_has_an_end() {
         }
         Ok(Next::Enter)
     };
-    Walk::new("", device, 5_000, &mut visit)
+    Walk::new("", device, 5_000, &mut Looks(&mut visit))
         .top(directory.as_fd())
         .unwrap();
     // Of each directory `.` and `..` count as well.
@@ -163,7 +163,8 @@ fn who_has_used_up_what_is_his_costs_nobody_else_anything() {
             entries += 1;
             Ok(Next::Enter)
         };
-        let mut walk = Walk::new("", stat.st_dev, 1_000, &mut visit);
+        let mut looks = Looks(&mut visit);
+        let mut walk = Walk::new("", stat.st_dev, 1_000, &mut looks);
         assert!(!walk.may_look(spender, 1_000));
         walk.top(directory.as_fd()).unwrap();
         assert_eq!(entries, expected);

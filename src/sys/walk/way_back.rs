@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, RawDir, ResolveFlags, SeekFrom, fstat, openat2, seek};
 use rustix::io::Errno;
 
-use super::{FIRST_BUFFER, Level, READ, Walk};
+use super::{FIRST_BUFFER, Level, Passed, READ, Walk};
 use crate::sys::{During, SysResult};
 
 impl Walk<'_> {
@@ -35,6 +35,7 @@ impl Walk<'_> {
         // The way down again is at the cost of the owner of what was moved. Directories of somebody who has used up
         // all that is his are passed over in any case.
         self.may_look(owner, self.levels.len());
+        self.visitor.passed(&self.path, Passed::Moved);
         while let Some(last) = self.levels.last()
             && self.levels.len() > 1
             && !self.may_look(last.owner, 0)
@@ -76,7 +77,9 @@ impl Walk<'_> {
             Some(entry) => entry.during("getdents", &self.path)?,
         };
         let child = self.enter(here.as_fd(), entry.file_name())?;
-        Ok(child.and_then(|(child, level)| (level.inode == inode).then_some(child)))
+        Ok(child
+            .ok()
+            .and_then(|(child, level, _)| (level.inode == inode).then_some(child)))
     }
 
     /// Takes the last level away, and tells which directory it was.
@@ -85,5 +88,15 @@ impl Walk<'_> {
         let length = usize::try_from(level.path).unwrap_or(usize::MAX);
         self.path.truncate(length);
         Some(level.inode)
+    }
+}
+
+/// The inode of the next entry of a directory, and the position after it. None at the end.
+pub(super) fn next_of(directory: &OwnedFd) -> Result<Option<(u64, u64)>, Errno> {
+    let mut buffer = [MaybeUninit::uninit(); FIRST_BUFFER];
+    match RawDir::new(directory, &mut buffer).next() {
+        None | Some(Err(Errno::NOENT)) => Ok(None),
+        Some(Err(errno)) => Err(errno),
+        Some(Ok(entry)) => Ok(Some((entry.ino(), entry.next_entry_cookie()))),
     }
 }

@@ -1,0 +1,231 @@
+//! One entry, held by a descriptor, gets its new owner.
+
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
+use std::fmt::{self, Display};
+use std::io::Write;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, chmod, chownat, fstat, getxattr,
+    listxattr, open, setxattr,
+};
+use rustix::io::Errno;
+
+use super::acl::{ATTRIBUTES, translate};
+use super::{During, Ids, SysResult};
+use crate::sys::last_error;
+use crate::sys::remove::shown;
+
+/// The set-user-ID and the set-group-ID bit.
+const SET_ID: u32 = 0o6000;
+
+/// What is read of the names of extended attributes before the lists are asked for by their own names.
+const NAMES: usize = 1024;
+
+/// The longest value of an extended attribute (`XATTR_SIZE_MAX`).
+const LONGEST: usize = 64 * 1024;
+
+/// listxattrat(2), the same number on every architecture that we build for.
+const LISTXATTRAT: libc::c_long = 465;
+
+/// Where an entry is, for people. Costs nothing until it is shown.
+pub(super) struct At<'a> {
+    pub(super) above: &'a str,
+    pub(super) name: &'a CStr,
+}
+
+impl Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.above, shown(self.name))
+    }
+}
+
+/// Who owns an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    Old,
+    New,
+    Foreign,
+}
+
+/// Who gives to whom.
+pub(super) struct Change<'a> {
+    pub(super) from: &'a [Ids],
+    pub(super) to: Ids,
+}
+
+/// What a thread needs to reach by name what it holds by descriptor: an `O_PATH` one has no extended
+/// attributes otherwise.
+pub(super) struct Hands {
+    descriptors: OwnedFd,
+    by_path_only: Cell<bool>,
+}
+
+impl Hands {
+    /// Those of the thread that calls.
+    pub(super) fn new() -> SysResult<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let path = "/proc/thread-self/fd";
+        let descriptors = open(path, flags, Mode::empty()).during("open", path)?;
+        Ok(Self {
+            descriptors,
+            by_path_only: Cell::new(false),
+        })
+    }
+
+    /// The length of the list of the names of extended attributes that is now in `names`.
+    fn attributes(&self, fd: BorrowedFd<'_>, names: &mut [u8]) -> Result<usize, Errno> {
+        if self.by_path_only.get() {
+            return listxattr(path_of(fd), names);
+        }
+        let mut number = [0_u8; 16];
+        // A number and a NUL have room.
+        write!(number.as_mut_slice(), "{}\0", fd.as_raw_fd()).map_err(|_| Errno::IO)?;
+        let number = CStr::from_bytes_until_nul(&number).map_err(|_| Errno::IO)?;
+        // A link of /proc leads to the very file of the descriptor, whatever became of its name.
+        match listxattrat(&self.descriptors, number, names) {
+            // Before Linux 6.13; or a filter of system calls that is older than that.
+            Err(Errno::NOSYS | Errno::PERM) => {
+                self.by_path_only.set(true);
+                listxattr(path_of(fd), names)
+            }
+            answer => answer,
+        }
+    }
+}
+
+fn listxattrat(directory: &OwnedFd, name: &CStr, names: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the call reads the name up to its NUL, and fills `names` with no more than its length.
+    let answer = unsafe {
+        libc::syscall(
+            LISTXATTRAT,
+            directory.as_raw_fd(),
+            name.as_ptr(),
+            0,
+            names.as_mut_ptr(),
+            names.len(),
+        )
+    };
+    usize::try_from(answer).map_err(|_| last_error())
+}
+
+fn path_of(fd: BorrowedFd<'_>) -> String {
+    format!("/proc/thread-self/fd/{}", fd.as_raw_fd())
+}
+
+impl Change<'_> {
+    pub(super) fn whose(&self, uid: u32) -> Whose {
+        if uid == self.to.uid {
+            Whose::New
+        } else if self.from.iter().any(|old| old.uid == uid) {
+            Whose::Old
+        } else {
+            Whose::Foreign
+        }
+    }
+
+    fn user(&self, uid: u32) -> u32 {
+        match self.whose(uid) {
+            Whose::Old => self.to.uid,
+            Whose::New | Whose::Foreign => uid,
+        }
+    }
+
+    fn group(&self, gid: u32) -> u32 {
+        if self.from.iter().any(|old| old.gid == gid) {
+            self.to.gid
+        } else {
+            gid
+        }
+    }
+
+    /// Gives what `fd` stands for, of which `stat` was just seen. It belongs to an old owner.
+    pub(super) fn give(
+        &self,
+        hands: &Hands,
+        fd: BorrowedFd<'_>,
+        stat: &Stat,
+        path: &dyn Display,
+    ) -> SysResult<()> {
+        drop_set_id(fd, stat, path)?;
+        // Should the old owner set one of the bits again before this: from a file that can be executed it takes them, and
+        // the capabilities.
+        let owner = Uid::from_raw(self.to.uid);
+        let group = Gid::from_raw(self.group(stat.st_gid));
+        chownat(fd, c"", Some(owner), Some(group), AtFlags::EMPTY_PATH).during("chown", path)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Symlink {
+            return Ok(());
+        }
+        if kind == FileType::Directory {
+            // From a directory it does not take them.
+            let stat = fstat(fd).during("fstat", path)?;
+            drop_set_id(fd, &stat, path)?;
+        }
+        // Only now the old owner cannot change the list any more.
+        self.translate_lists(hands, fd, path)
+    }
+
+    /// Puts the new owner in the place of the old ones in the access control lists. What was interrupted after the
+    /// owner changed is finished by this.
+    pub(super) fn translate_lists(
+        &self,
+        hands: &Hands,
+        fd: BorrowedFd<'_>,
+        path: &dyn Display,
+    ) -> SysResult<()> {
+        let mut names = [0; NAMES];
+        let known = match hands.attributes(fd, &mut names) {
+            Ok(length) => names.get(..length),
+            Err(Errno::OPNOTSUPP) => return Ok(()),
+            // There are more than have room.
+            Err(Errno::RANGE | Errno::TOOBIG) => None,
+            Err(errno) => return Err(errno).during("listxattr", path),
+        };
+        let any = |known: &[u8], attribute: &str| {
+            let mut names = known.split(|byte| *byte == 0);
+            names.any(|name| name == attribute.as_bytes())
+        };
+        for attribute in ATTRIBUTES {
+            if known.is_none_or(|known| any(known, attribute)) {
+                self.translate_list(fd, attribute, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn translate_list(
+        &self,
+        fd: BorrowedFd<'_>,
+        attribute: &str,
+        path: &dyn Display,
+    ) -> SysResult<()> {
+        let link = path_of(fd);
+        let mut list = vec![0; LONGEST];
+        let length = match getxattr(&link, attribute, list.as_mut_slice()) {
+            Ok(length) => length,
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(()),
+            Err(errno) => return Err(errno).during("getxattr", path),
+        };
+        list.truncate(length);
+        let translated = translate(&list, |uid| self.user(uid), |gid| self.group(gid))
+            .map_err(|_| Errno::INVAL)
+            .during("getxattr", format_args!("{path}: {attribute}"))?;
+        let Some(list) = translated else {
+            return Ok(());
+        };
+        setxattr(&link, attribute, &list, XattrFlags::REPLACE).during("setxattr", path)
+    }
+}
+
+fn drop_set_id(fd: BorrowedFd<'_>, stat: &Stat, path: &dyn Display) -> SysResult<()> {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if stat.st_mode & SET_ID == 0 || kind == FileType::Symlink {
+        return Ok(());
+    }
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777 & !SET_ID);
+    let link = CString::new(path_of(fd)).map_err(|_| Errno::INVAL);
+    link.and_then(|link| chmod(link.as_c_str(), mode))
+        .during("chmod", path)
+}

@@ -1,0 +1,223 @@
+//! One walk through the tree.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
+use rustix::io::Errno;
+
+use super::crew::{Crew, Folder, with_crew};
+use super::entry::{At, Change, Hands, Whose};
+use super::links::Links;
+use super::{During, SysResult, Tally};
+use crate::sys::walk::{Entry, Listed, Next, Passed, Visitor, show};
+
+/// How many entries are looked at between two words of progress.
+const NEWS: u64 = 4096;
+
+/// What a walk is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// All but files with several names is given, and these are noted.
+    Give,
+    /// The names of each of a bucket are counted.
+    Count,
+    /// Those of which all are in the tree are given.
+    Settle,
+}
+
+/// What is done with each entry, on any thread.
+pub(super) struct Looker<'a> {
+    pub(super) change: &'a Change<'a>,
+    pub(super) links: &'a Links,
+    pub(super) tally: &'a Tally,
+    pub(super) phase: Phase,
+}
+
+/// Walks. Tells whether somebody made more than anybody is allowed.
+pub(super) fn run(
+    looker: &Looker<'_>,
+    top: BorrowedFd<'_>,
+    shown_as: &str,
+    progress: &(dyn Fn(u64) + Sync),
+) -> SysResult<bool> {
+    with_crew(&|hands, folder| looker.folder(hands, folder), |crew| {
+        let mut pass = Pass {
+            looker,
+            crew,
+            progress,
+            looked: 0,
+            too_much: false,
+        };
+        show(top, shown_as, &mut pass)?;
+        if looker.phase == Phase::Give {
+            progress(pass.looked);
+        }
+        Ok(pass.too_much)
+    })
+}
+
+struct Pass<'a, 'scope, 'env> {
+    looker: &'a Looker<'a>,
+    crew: &'a mut Crew<'scope, 'env>,
+    progress: &'a (dyn Fn(u64) + Sync),
+    looked: u64,
+    too_much: bool,
+}
+
+impl Pass<'_, '_, '_> {
+    fn wants(&self, inode: u64) -> bool {
+        self.looker.phase == Phase::Give || self.looker.links.wanted(inode)
+    }
+
+    fn news(&mut self) {
+        self.looked = self.looked.saturating_add(1);
+        if self.looker.phase == Phase::Give && self.looked.is_multiple_of(NEWS) {
+            (self.progress)(self.looked);
+        }
+    }
+}
+
+impl Visitor for Pass<'_, '_, '_> {
+    fn listed(&mut self, listed: &Listed<'_>) -> SysResult<Option<Next>> {
+        self.news();
+        // Should it be none any more, the walk finds out; and so do we if it is one now.
+        if listed.kind == FileType::Directory {
+            return Ok(Some(Next::Enter));
+        }
+        if self.wants(listed.inode) {
+            self.crew.add(listed)?;
+        }
+        Ok(Some(Next::Skip))
+    }
+
+    fn visit(&mut self, entry: &Entry<'_>) -> SysResult<Next> {
+        self.news();
+        if entry.directory {
+            return Ok(Next::Enter);
+        }
+        let (_, inode) = entry.id;
+        if self.wants(inode) {
+            let at = At {
+                above: entry.path.rsplit_once('/').map_or("", |(above, _)| above),
+                name: entry.name,
+            };
+            self.looker
+                .entry(self.crew.hands(), entry.parent, &at, inode)?;
+        }
+        Ok(Next::Skip)
+    }
+
+    fn entered(&mut self, directory: BorrowedFd<'_>, stat: &Stat, path: &str) -> SysResult<()> {
+        if self.looker.phase != Phase::Give {
+            return Ok(());
+        }
+        let Looker { change, tally, .. } = self.looker;
+        match change.whose(stat.st_uid) {
+            Whose::Old => {
+                change.give(self.crew.hands(), directory, stat, &path)?;
+                tally.give();
+            }
+            Whose::New => change.translate_lists(self.crew.hands(), directory, &path)?,
+            // What is in it may be the old owner's all the same.
+            Whose::Foreign => tally.leave_foreign(&path, stat.st_uid),
+        }
+        Ok(())
+    }
+
+    fn passed(&mut self, path: &str, why: Passed) {
+        match why {
+            Passed::TooMuch => self.too_much = true,
+            Passed::Moved => self.looker.tally.disturb(),
+            Passed::Elsewhere if self.looker.phase == Phase::Give => {
+                self.looker.tally.leave(&path, "is another file system's");
+            }
+            Passed::Elsewhere => {}
+        }
+    }
+}
+
+impl Looker<'_> {
+    fn folder(&self, hands: &Hands, folder: &Folder) -> SysResult<()> {
+        for (name, inode) in folder.entries() {
+            let above = &folder.path;
+            self.entry(hands, folder.fd(), &At { above, name }, inode)?;
+        }
+        Ok(())
+    }
+
+    /// Pins an entry that is no directory, and does what is to be done with it.
+    fn entry(
+        &self,
+        hands: &Hands,
+        parent: BorrowedFd<'_>,
+        at: &At<'_>,
+        listed: u64,
+    ) -> SysResult<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH
+            | ResolveFlags::NO_XDEV
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS;
+        let pinned = match openat2(parent, at.name, flags, Mode::empty(), resolve) {
+            Ok(pinned) => pinned,
+            Err(Errno::NOENT) => {
+                self.tally.disturb();
+                return Ok(());
+            }
+            // A file is mounted there.
+            Err(Errno::XDEV) => {
+                if self.phase == Phase::Give {
+                    self.tally.leave(at, "is another file system's");
+                }
+                return Ok(());
+            }
+            Err(errno) => return Err(errno).during("openat2", at),
+        };
+        let stat = fstat(&pinned).during("fstat", at)?;
+        self.pinned(hands, pinned.as_fd(), &stat, at, listed)
+    }
+
+    fn pinned(
+        &self,
+        hands: &Hands,
+        pinned: BorrowedFd<'_>,
+        stat: &Stat,
+        at: &At<'_>,
+        listed: u64,
+    ) -> SysResult<()> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let whose = self.change.whose(stat.st_uid);
+        let id = (stat.st_dev, stat.st_ino);
+        // 32 bits on some architectures.
+        #[allow(clippy::useless_conversion)]
+        let links = u64::from(stat.st_nlink);
+        match (self.phase, whose) {
+            // It was no directory a moment ago: the next walk enters it.
+            _ if kind == FileType::Directory => self.tally.disturb(),
+            (Phase::Give, Whose::New) if kind != FileType::Symlink => {
+                self.change.translate_lists(hands, pinned, at)?;
+            }
+            (_, Whose::New) => {}
+            (Phase::Give, Whose::Foreign) => self.tally.leave_foreign(at, stat.st_uid),
+            (_, Whose::Foreign) => {}
+            (Phase::Give, _) if is_device(kind) => self.tally.leave(at, "is a device"),
+            (_, _) if is_device(kind) => {}
+            (Phase::Give, Whose::Old) if links > 1 => self.links.note(id, listed),
+            (Phase::Count, Whose::Old) => self.links.count(id, links),
+            (Phase::Settle, Whose::Old) if self.links.complete(id, links) != Some(true) => {
+                if self.links.complete(id, links).is_some() {
+                    self.tally.leave(at, "has another name outside");
+                }
+            }
+            (Phase::Give | Phase::Settle, Whose::Old) => {
+                self.change.give(hands, pinned, stat, at)?;
+                self.tally.give();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_device(kind: FileType) -> bool {
+    matches!(kind, FileType::BlockDevice | FileType::CharacterDevice)
+}

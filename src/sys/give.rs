@@ -28,7 +28,7 @@ mod pass;
 mod tests;
 
 use std::fmt::Display;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -36,7 +36,7 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 
 pub use count::count_entries;
-use entry::{Change, Hands, Whose};
+use entry::{Change, Hands, Held, Way, Whose};
 use links::Links;
 use pass::{Looker, Phase};
 
@@ -151,15 +151,18 @@ impl Giving<'_> {
     fn top(&self) -> SysResult<()> {
         let stat = fstat(self.top).during("fstat", self.shown_as)?;
         let hands = Hands::new()?;
-        let fd = self.top.as_fd();
+        let held = Held {
+            fd: self.top,
+            way: Way::Open,
+        };
         match self.change.whose(stat.st_uid) {
             Whose::Old => {
                 // Whoever comes after an interruption looks at its owner only: nothing of it may be left to do.
-                self.change.translate_lists(&hands, fd, &self.shown_as)?;
-                self.change.give(&hands, fd, &stat, &self.shown_as)?;
+                self.change.translate_lists(&hands, held, &self.shown_as)?;
+                self.change.give(&hands, held, &stat, &self.shown_as)?;
                 self.tally.give();
             }
-            Whose::New => self.change.translate_lists(&hands, fd, &self.shown_as)?,
+            Whose::New => self.change.translate_lists(&hands, held, &self.shown_as)?,
             Whose::Foreign => self.tally.leave_foreign(&self.shown_as, stat.st_uid),
         }
         Ok(())

@@ -36,7 +36,6 @@ use super::remove::{open_directory, shown};
 use super::{During, SysResult};
 pub(crate) use visitor::{Entry, Listed, Next, Passed, Visitor};
 use visitor::{Looks, Visit};
-use way_back::next_of;
 
 /// What getdents64(2) fills at most, and at first in a directory to which we come back: somebody
 /// may have made a hundred thousand directories side by side, and we come back after each.
@@ -204,46 +203,59 @@ impl<'a> Walk<'a> {
         let mut at = level.at;
         self.readings = self.readings.saturating_add(1);
         let reading = self.readings;
-        seek(here, SeekFrom::Start(at)).during("lseek", &self.path)?;
+        let mut left = left;
+        let mut room = left.map_or(BUFFER, |_| FIRST_BUFFER);
         let mut buffer = Vec::with_capacity(BUFFER);
-        let mut room = BUFFER;
-        if let Some(child) = left {
-            match next_of(here).during("getdents", &self.path)? {
-                Some((inode, after)) if inode == child => at = after,
-                _ if self.again > 0 => {
-                    self.again = self.again.saturating_sub(1);
-                    at = 0;
-                }
-                _ => self.visitor.passed(&self.path, Passed::Moved),
-            }
+        'from_there: loop {
             seek(here, SeekFrom::Start(at)).during("lseek", &self.path)?;
-            room = FIRST_BUFFER;
-        }
-        loop {
-            let buffer = buffer.spare_capacity_mut().get_mut(..room);
-            let mut entries = RawDir::new(here, buffer.unwrap_or_default());
             loop {
-                let entry = match entries.next() {
-                    // Removed, and so empty.
-                    None | Some(Err(Errno::NOENT)) => return Ok(Read::End),
-                    Some(entry) => entry.during("getdents", &self.path)?,
-                };
-                if !self.may_look(level.owner, 1) {
-                    return Ok(Read::End);
+                let buffer = buffer.spare_capacity_mut().get_mut(..room);
+                let mut entries = RawDir::new(here, buffer.unwrap_or_default());
+                loop {
+                    let entry = match entries.next() {
+                        // Removed, and so empty.
+                        None | Some(Err(Errno::NOENT)) => None,
+                        Some(entry) => Some(entry.during("getdents", &self.path)?),
+                    };
+                    let back = left.take();
+                    let valid = back.is_none() || entry.as_ref().map(RawDirEntry::ino) == back;
+                    if !valid && self.may_read_again() {
+                        at = 0;
+                        continue 'from_there;
+                    }
+                    let Some(entry) = entry else {
+                        return Ok(Read::End);
+                    };
+                    if back.is_none() || !valid {
+                        if !self.may_look(level.owner, 1) {
+                            return Ok(Read::End);
+                        }
+                        if let Some(level) = self.levels.last_mut() {
+                            level.at = at;
+                        }
+                        match self.look(here.as_fd(), &entry, reading)? {
+                            Read::End => {}
+                            other => return Ok(other),
+                        }
+                    }
+                    at = entry.next_entry_cookie();
+                    if entries.is_buffer_empty() {
+                        break;
+                    }
                 }
-                if let Some(level) = self.levels.last_mut() {
-                    level.at = at;
-                }
-                match self.look(here.as_fd(), &entry, reading)? {
-                    Read::End => at = entry.next_entry_cookie(),
-                    other => return Ok(other),
-                }
-                if entries.is_buffer_empty() {
-                    break;
-                }
+                room = room.saturating_mul(2).min(BUFFER);
             }
-            room = room.saturating_mul(2).min(BUFFER);
         }
+    }
+
+    /// Whether a directory of which the position is not valid any more is read from its beginning.
+    fn may_read_again(&mut self) -> bool {
+        let may = self.again > 0;
+        if !may {
+            self.visitor.passed(&self.path, Passed::Moved);
+        }
+        self.again = self.again.saturating_sub(1);
+        may
     }
 
     /// Shows an entry, and opens it if it is a directory to be entered: that is a level from then on.

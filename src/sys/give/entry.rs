@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::ffi::{CStr, CString};
 use std::fmt::{self, Display};
 use std::io::Write;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, chmod, chownat, fstat, getxattr,
-    listxattr, open, setxattr,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, chmod, chownat, flistxattr, fstat,
+    getxattr, listxattr, open, setxattr,
 };
 use rustix::io::Errno;
 
@@ -19,6 +19,9 @@ use crate::sys::remove::shown;
 
 /// The set-user-ID and the set-group-ID bit.
 const SET_ID: u32 = 0o6000;
+
+/// The right of the group, and of others, to write.
+const WRITABLE: u32 = 0o022;
 
 /// What is read of the names of extended attributes before the lists are asked for by their own names.
 const NAMES: usize = 1024;
@@ -55,6 +58,25 @@ pub(super) struct Change<'a> {
     pub(super) to: Ids,
 }
 
+/// How the names of the extended attributes of an entry are got.
+#[derive(Clone, Copy)]
+pub(super) enum Way<'a> {
+    /// The descriptor is open for reading.
+    Open,
+    /// It only points (`O_PATH`): by the link of /proc for it.
+    Pinned,
+    /// By its name, in less than half the time, in a directory where nobody but root and the new owner can put
+    /// something else under that name.
+    Named(BorrowedFd<'a>, &'a CStr),
+}
+
+/// An entry that is held.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'a> {
+    pub(super) fd: BorrowedFd<'a>,
+    pub(super) way: Way<'a>,
+}
+
 /// What a thread needs to reach by name what it holds by descriptor: an `O_PATH` one has no extended
 /// attributes otherwise.
 pub(super) struct Hands {
@@ -75,16 +97,26 @@ impl Hands {
     }
 
     /// The length of the list of the names of extended attributes that is now in `names`.
-    fn attributes(&self, fd: BorrowedFd<'_>, names: &mut [u8]) -> Result<usize, Errno> {
-        if self.by_path_only.get() {
-            return listxattr(path_of(fd), names);
+    fn attributes(&self, held: Held<'_>, names: &mut [u8]) -> Result<usize, Errno> {
+        match held.way {
+            Way::Open => flistxattr(held.fd, names),
+            _ if self.by_path_only.get() => listxattr(path_of(held.fd), names),
+            Way::Named(parent, name) => match listxattrat(parent, name, names) {
+                Ok(length) => Ok(length),
+                // Its name is gone, or the kernel does not know the call.
+                Err(_) => self.attributes_of_pinned(held.fd, names),
+            },
+            Way::Pinned => self.attributes_of_pinned(held.fd, names),
         }
+    }
+
+    fn attributes_of_pinned(&self, fd: BorrowedFd<'_>, names: &mut [u8]) -> Result<usize, Errno> {
         let mut number = [0_u8; 16];
         // A number and a NUL have room.
         write!(number.as_mut_slice(), "{}\0", fd.as_raw_fd()).map_err(|_| Errno::IO)?;
         let number = CStr::from_bytes_until_nul(&number).map_err(|_| Errno::IO)?;
         // A link of /proc leads to the very file of the descriptor, whatever became of its name.
-        match listxattrat(&self.descriptors, number, names) {
+        match listxattr_followed(self.descriptors.as_fd(), number, names) {
             // Before Linux 6.13; or a filter of system calls that is older than that.
             Err(Errno::NOSYS | Errno::PERM) => {
                 self.by_path_only.set(true);
@@ -95,14 +127,31 @@ impl Hands {
     }
 }
 
-fn listxattrat(directory: &OwnedFd, name: &CStr, names: &mut [u8]) -> Result<usize, Errno> {
+fn listxattrat(parent: BorrowedFd<'_>, name: &CStr, names: &mut [u8]) -> Result<usize, Errno> {
+    list(parent, name, libc::AT_SYMLINK_NOFOLLOW, names)
+}
+
+fn listxattr_followed(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    names: &mut [u8],
+) -> Result<usize, Errno> {
+    list(parent, name, 0, names)
+}
+
+fn list(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    flags: libc::c_int,
+    names: &mut [u8],
+) -> Result<usize, Errno> {
     // SAFETY: the call reads the name up to its NUL, and fills `names` with no more than its length.
     let answer = unsafe {
         libc::syscall(
             LISTXATTRAT,
-            directory.as_raw_fd(),
+            parent.as_raw_fd(),
             name.as_ptr(),
-            0,
+            flags,
             names.as_mut_ptr(),
             names.len(),
         )
@@ -115,6 +164,16 @@ fn path_of(fd: BorrowedFd<'_>) -> String {
 }
 
 impl Change<'_> {
+    /// Whether nobody but root and the new owner can change the names in a directory. It stays so.
+    ///
+    /// Where there is an access control list the bits of the group are its mask, and so for all whom it names. A rename
+    /// that was allowed before the owner changed is over: it and the change hold the same lock.
+    pub(super) fn closed(&self, directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+        let stat = fstat(directory)?;
+        let ours = stat.st_uid == self.to.uid || stat.st_uid == 0;
+        Ok(ours && stat.st_mode & WRITABLE == 0)
+    }
+
     pub(super) fn whose(&self, uid: u32) -> Whose {
         if uid == self.to.uid {
             Whose::New
@@ -144,10 +203,11 @@ impl Change<'_> {
     pub(super) fn give(
         &self,
         hands: &Hands,
-        fd: BorrowedFd<'_>,
+        held: Held<'_>,
         stat: &Stat,
         path: &dyn Display,
     ) -> SysResult<()> {
+        let fd = held.fd;
         drop_set_id(fd, stat, path)?;
         // Should the old owner set one of the bits again before this: from a file that can be executed it takes them, and
         // the capabilities.
@@ -164,7 +224,7 @@ impl Change<'_> {
             drop_set_id(fd, &stat, path)?;
         }
         // Only now the old owner cannot change the list any more.
-        self.translate_lists(hands, fd, path)
+        self.translate_lists(hands, held, path)
     }
 
     /// Puts the new owner in the place of the old ones in the access control lists. What was interrupted after the
@@ -172,11 +232,11 @@ impl Change<'_> {
     pub(super) fn translate_lists(
         &self,
         hands: &Hands,
-        fd: BorrowedFd<'_>,
+        held: Held<'_>,
         path: &dyn Display,
     ) -> SysResult<()> {
         let mut names = [0; NAMES];
-        let known = match hands.attributes(fd, &mut names) {
+        let known = match hands.attributes(held, &mut names) {
             Ok(length) => names.get(..length),
             Err(Errno::OPNOTSUPP) => return Ok(()),
             // There are more than have room.
@@ -189,7 +249,7 @@ impl Change<'_> {
         };
         for attribute in ATTRIBUTES {
             if known.is_none_or(|known| any(known, attribute)) {
-                self.translate_list(fd, attribute, path)?;
+                self.translate_list(held.fd, attribute, path)?;
             }
         }
         Ok(())

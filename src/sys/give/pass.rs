@@ -6,7 +6,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
 use rustix::io::Errno;
 
 use super::crew::{Crew, Folder, with_crew};
-use super::entry::{At, Change, Hands, Whose};
+use super::entry::{At, Change, Hands, Held, Way, Whose};
 use super::links::Links;
 use super::{During, SysResult, Tally};
 use crate::sys::walk::{Entry, Listed, Next, Passed, Visitor, show};
@@ -102,7 +102,7 @@ impl Visitor for Pass<'_, '_, '_> {
                 name: entry.name,
             };
             self.looker
-                .entry(self.crew.hands(), entry.parent, &at, inode)?;
+                .entry(self.crew.hands(), (entry.parent, false), &at, inode)?;
         }
         Ok(Next::Skip)
     }
@@ -112,12 +112,16 @@ impl Visitor for Pass<'_, '_, '_> {
             return Ok(());
         }
         let Looker { change, tally, .. } = self.looker;
+        let held = Held {
+            fd: directory,
+            way: Way::Open,
+        };
         match change.whose(stat.st_uid) {
             Whose::Old => {
-                change.give(self.crew.hands(), directory, stat, &path)?;
+                change.give(self.crew.hands(), held, stat, &path)?;
                 tally.give();
             }
-            Whose::New => change.translate_lists(self.crew.hands(), directory, &path)?,
+            Whose::New => change.translate_lists(self.crew.hands(), held, &path)?,
             // What is in it may be the old owner's all the same.
             Whose::Foreign => tally.leave_foreign(&path, stat.st_uid),
         }
@@ -138,18 +142,23 @@ impl Visitor for Pass<'_, '_, '_> {
 
 impl Looker<'_> {
     fn folder(&self, hands: &Hands, folder: &Folder) -> SysResult<()> {
+        let closed = self
+            .change
+            .closed(folder.fd())
+            .during("fstat", &folder.path)?;
         for (name, inode) in folder.entries() {
             let above = &folder.path;
-            self.entry(hands, folder.fd(), &At { above, name }, inode)?;
+            self.entry(hands, (folder.fd(), closed), &At { above, name }, inode)?;
         }
         Ok(())
     }
 
-    /// Pins an entry that is no directory, and does what is to be done with it.
+    /// Pins an entry that is no directory, and does what is to be done with it. Its parent comes with whether
+    /// it is [`Change::closed`].
     fn entry(
         &self,
         hands: &Hands,
-        parent: BorrowedFd<'_>,
+        (parent, closed): (BorrowedFd<'_>, bool),
         at: &At<'_>,
         listed: u64,
     ) -> SysResult<()> {
@@ -174,13 +183,20 @@ impl Looker<'_> {
             Err(errno) => return Err(errno).during("openat2", at),
         };
         let stat = fstat(&pinned).during("fstat", at)?;
-        self.pinned(hands, pinned.as_fd(), &stat, at, listed)
+        let held = Held {
+            fd: pinned.as_fd(),
+            way: match closed {
+                true => Way::Named(parent, at.name),
+                false => Way::Pinned,
+            },
+        };
+        self.pinned(hands, held, &stat, at, listed)
     }
 
     fn pinned(
         &self,
         hands: &Hands,
-        pinned: BorrowedFd<'_>,
+        held: Held<'_>,
         stat: &Stat,
         at: &At<'_>,
         listed: u64,
@@ -195,7 +211,7 @@ impl Looker<'_> {
             // It was no directory a moment ago: the next walk enters it.
             _ if kind == FileType::Directory => self.tally.disturb(),
             (Phase::Give, Whose::New) if kind != FileType::Symlink => {
-                self.change.translate_lists(hands, pinned, at)?;
+                self.change.translate_lists(hands, held, at)?;
             }
             (_, Whose::New) => {}
             (Phase::Give, Whose::Foreign) => self.tally.leave_foreign(at, stat.st_uid),
@@ -210,7 +226,7 @@ impl Looker<'_> {
                 }
             }
             (Phase::Give | Phase::Settle, Whose::Old) => {
-                self.change.give(hands, pinned, stat, at)?;
+                self.change.give(hands, held, stat, at)?;
                 self.tally.give();
             }
         }

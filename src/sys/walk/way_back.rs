@@ -90,13 +90,3 @@ impl Walk<'_> {
         Some(level.inode)
     }
 }
-
-/// The inode of the next entry of a directory, and the position after it. None at the end.
-pub(super) fn next_of(directory: &OwnedFd) -> Result<Option<(u64, u64)>, Errno> {
-    let mut buffer = [MaybeUninit::uninit(); FIRST_BUFFER];
-    match RawDir::new(directory, &mut buffer).next() {
-        None | Some(Err(Errno::NOENT)) => Ok(None),
-        Some(Err(errno)) => Err(errno),
-        Some(Ok(entry)) => Ok(Some((entry.ino(), entry.next_entry_cookie()))),
-    }
-}

@@ -39,6 +39,7 @@ pub mod signals;
 pub mod socket;
 pub mod systemd_lock;
 pub mod terminal;
+pub mod usage;
 pub mod userns;
 mod walk;
 pub mod watch;

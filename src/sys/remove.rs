@@ -52,10 +52,41 @@ pub fn remove_exactly(parent: BorrowedFd<'_>, name: &CStr, expected: FileId) -> 
 ///
 /// Those of rmdir(2).
 pub fn remove_empty(parent: BorrowedFd<'_>, name: &CStr) -> SysResult<()> {
+    remove_if_empty(parent, name).map(drop)
+}
+
+/// Like [`remove_empty`]; tells whether it was there and is gone by this.
+///
+/// # Errors
+///
+/// Those of rmdir(2).
+pub fn remove_if_empty(parent: BorrowedFd<'_>, name: &CStr) -> SysResult<bool> {
     match unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Err(Errno::NOTEMPTY) => Ok(()),
-        answer => gone_is_fine(answer).during("rmdir", shown(name)),
+        Err(Errno::NOTEMPTY | Errno::NOENT) => Ok(false),
+        answer => answer.map(|()| true).during("rmdir", shown(name)),
     }
+}
+
+/// Removes a file or a link, never a directory. That it is not there is fine.
+///
+/// # Errors
+///
+/// Those of unlink(2).
+pub fn remove_link(parent: BorrowedFd<'_>, name: &CStr) -> SysResult<()> {
+    gone_is_fine(unlinkat(parent, name, AtFlags::empty())).during("unlink", shown(name))
+}
+
+/// Removes everything in the directory `top`, open for reading, however deep: for a mount point, which
+/// cannot be removed itself. It is root's then, 0700.
+///
+/// # Errors
+///
+/// As for [`remove_tree`].
+pub fn empty_tree(top: &OwnedFd) -> SysResult<()> {
+    take_over(top).during("fchown", "directory")?;
+    let mut moved = 0;
+    while one_pass(top, &mut moved)? {}
+    Ok(())
 }
 
 fn remove(parent: BorrowedFd<'_>, name: &CStr, expected: Option<FileId>) -> SysResult<()> {
@@ -75,9 +106,7 @@ fn remove(parent: BorrowedFd<'_>, name: &CStr, expected: Option<FileId>) -> SysR
             return Err(Errno::STALE).during("fstat", shown(name));
         }
     }
-    take_over(&top).during("fchown", shown(name))?;
-    let mut moved = 0;
-    while one_pass(&top, &mut moved)? {}
+    empty_tree(&top)?;
     gone_is_fine(unlinkat(parent, name, AtFlags::REMOVEDIR)).during("rmdir", shown(name))
 }
 

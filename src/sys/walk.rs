@@ -327,6 +327,8 @@ impl<'a> Walk<'a> {
             ),
             uid: stat.stx_uid,
             gid: stat.stx_gid,
+            bytes: stat.stx_blocks.saturating_mul(512),
+            changed: stat.stx_mtime.tv_sec.max(stat.stx_ctime.tv_sec),
             path: &self.path,
         })?;
         match next {

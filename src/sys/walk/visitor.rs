@@ -27,6 +27,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) id: FileId,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// What it takes on disk, in bytes.
+    pub(crate) bytes: u64,
+    /// When it or its content was changed last, in seconds since 1970.
+    pub(crate) changed: i64,
     /// Where it was, escaped. In the middle names may be left out.
     pub(crate) path: &'a str,
 }

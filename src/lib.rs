@@ -13,8 +13,11 @@ pub mod uid;
 
 // Layer 1: what to do, decided from words and facts. Pure.
 pub mod candidates;
+pub mod cleaning;
 pub mod config;
 pub mod directives;
+pub mod directory_claims;
+pub mod directory_text;
 pub mod doctor;
 pub mod exec_directory;
 pub mod life;
@@ -36,9 +39,11 @@ pub mod adopted;
 pub mod allocate;
 pub mod apply;
 pub mod config_files;
+pub mod directory_record;
 pub mod examine;
 pub mod giving;
 pub mod holder;
+mod kept_lines;
 pub mod lease;
 pub mod number_locks;
 pub mod observe;
@@ -46,7 +51,9 @@ pub mod place;
 pub mod published;
 pub mod registry;
 pub mod release;
+pub mod removal;
 pub mod run_folders;
+pub mod unit_directories;
 
 // Layer 4: the live table.
 pub mod manager;

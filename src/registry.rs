@@ -255,14 +255,14 @@ fn read(folder: &str) -> SysResult<Option<Vec<u8>>> {
 
 /// Opens the folder, which nobody but root may be able to change: a service that could write into
 /// it would choose the numbers of others.
-fn open_folder(path: &str) -> SysResult<OwnedFd> {
+pub(crate) fn open_folder(path: &str) -> SysResult<OwnedFd> {
     let folder = open_trusted(path)?;
     refuse_strangers(&folder, FileType::Directory, path)?;
     Ok(folder)
 }
 
 /// Opens the folder, which is made if it is not there.
-fn make_folder(path: &str) -> SysResult<OwnedFd> {
+pub(crate) fn make_folder(path: &str) -> SysResult<OwnedFd> {
     match open_folder(path) {
         Err(error) if error.errno == Errno::NOENT => {}
         opened => return opened,

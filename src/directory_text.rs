@@ -1,0 +1,462 @@
+//! Which service had which directories, as text and in memory.
+//!
+//! One service a line, as JSON; a later line about the same service wins, and one without directories
+//! takes it out. Lines that start with `#` are for people. A line that was cut short is no JSON, so
+//! it says nothing rather than something else.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::exec_directory::{ExecDirectory, Kind};
+use crate::registry_text::MOST_NAMES;
+
+/// The first line of the file.
+const HEADER: &str =
+    "# dynuser: the directories that each service had. Only a help: it may be removed.\n";
+
+/// Directories of one service that are kept. When there are more, those of former starts go first.
+const MOST_DIRECTORIES: usize = 256;
+
+/// The longest line, in bytes, but for what is not directories.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// The most that is kept in all, in bytes of text.
+pub const MOST_TEXT: usize = 4 * 1024 * 1024;
+
+/// How old a time of a start may be before a new one is news, in seconds: a day.
+const STALE: u64 = 24 * 60 * 60;
+
+/// A directory that a service had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HadDirectory {
+    /// The word for its kind; see [`Kind::word`].
+    pub kind: String,
+    /// The path below the base of its kind.
+    pub path: String,
+    /// Further links to it, below the same base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<String>,
+    /// Whether it was behind the boundary, or bound in place as if it were.
+    pub private: bool,
+}
+
+impl HadDirectory {
+    /// The directory, if its words still mean one.
+    pub fn directory(&self) -> Option<ExecDirectory> {
+        ExecDirectory::parse(Kind::from_word(&self.kind)?, &self.path).ok()
+    }
+}
+
+/// A directory that a service has now: as [`HadDirectory`], with nothing copied.
+#[derive(Clone, Copy, Debug)]
+pub struct Has<'a> {
+    /// Its kind.
+    pub kind: Kind,
+    /// The path below the base of its kind.
+    pub path: &'a str,
+    /// Further links to it, below the same base.
+    pub links: &'a [String],
+    /// Whether it is behind the boundary, or bound in place as if it were.
+    pub private: bool,
+}
+
+impl Has<'_> {
+    fn is(&self, had: &HadDirectory) -> bool {
+        had.kind == self.kind.word() && had.path == self.path
+    }
+
+    /// Whether `had` says all that is to be said of it.
+    fn is_told_by(&self, had: &HadDirectory) -> bool {
+        self.is(had)
+            && had.private == self.private
+            && self.links.iter().all(|link| had.links.contains(link))
+    }
+
+    fn owned(&self) -> HadDirectory {
+        HadDirectory {
+            kind: self.kind.word().into(),
+            path: self.path.into(),
+            links: self.links.to_vec(),
+            private: self.private,
+        }
+    }
+}
+
+/// What is known of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    /// Its name, without `.service`.
+    pub service: String,
+    /// The user that it ran as.
+    pub user: String,
+    /// When it was started last, in seconds since 1970, give or take a day.
+    pub started: u64,
+    /// What it had, in all its starts since the last removal.
+    pub directories: Vec<HadDirectory>,
+}
+
+impl ServiceRecord {
+    /// Its line, with the end of the line.
+    pub fn line(&self) -> String {
+        // Strings, numbers and lists of them: there is nothing that JSON does not have.
+        let mut line = serde_json::to_string(self).unwrap_or_default();
+        line.push('\n');
+        line
+    }
+
+    fn is_whole_with<'a>(
+        &self,
+        user: &str,
+        now: u64,
+        mut has: impl Iterator<Item = Has<'a>>,
+    ) -> bool {
+        self.user == user
+            // A clock that was wrong once must not keep the wrong time for ever.
+            && now.abs_diff(self.started) < STALE
+            && has.all(|has| self.directories.iter().any(|had| has.is_told_by(had)))
+    }
+
+    /// Takes in what it has now. What it had before stays: it is still on disk.
+    fn take_in<'a>(&mut self, user: &str, now: u64, has: impl Iterator<Item = Has<'a>>) {
+        self.user = user.into();
+        self.started = now;
+        let former = std::mem::take(&mut self.directories);
+        for has in has {
+            let mut directory = has.owned();
+            let known = former.iter().filter(|had| has.is(had));
+            for link in known.flat_map(|had| &had.links) {
+                if !directory.links.contains(link) {
+                    directory.links.push(link.clone());
+                }
+            }
+            self.directories.push(directory);
+        }
+        for had in former {
+            let again = |now: &HadDirectory| (&now.kind, &now.path) == (&had.kind, &had.path);
+            if !self.directories.iter().any(again) {
+                self.directories.push(had);
+            }
+        }
+        self.directories.truncate(MOST_DIRECTORIES);
+        let mut room = LONGEST_LINE;
+        self.directories.retain(|had| {
+            let length = serde_json::to_string(had).map_or(LONGEST_LINE, |text| text.len());
+            room = room.saturating_sub(length);
+            room > 0
+        });
+    }
+}
+
+/// What is known of all services.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    by_service: BTreeMap<String, ServiceRecord>,
+}
+
+impl Records {
+    /// What is known of a service.
+    pub fn of_service(&self, service: &str) -> Option<&ServiceRecord> {
+        self.by_service.get(service)
+    }
+
+    /// All services, by name.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceRecord> {
+        self.by_service.values()
+    }
+
+    /// How many services there are.
+    pub fn len(&self) -> usize {
+        self.by_service.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_service.is_empty()
+    }
+
+    /// Notes that a service was started at `now`, in seconds since 1970. Gives the line that is to be
+    /// written, if that is news: neither is anything copied otherwise.
+    pub fn note<'a>(
+        &mut self,
+        service: &str,
+        user: &str,
+        now: u64,
+        has: impl Iterator<Item = Has<'a>> + Clone,
+    ) -> Option<String> {
+        let known = self.by_service.get(service);
+        if known.is_some_and(|known| known.is_whole_with(user, now, has.clone())) {
+            return None;
+        }
+        if known.is_none() && has.clone().next().is_none() {
+            return None;
+        }
+        let mut record = known.cloned().unwrap_or_else(|| ServiceRecord {
+            service: service.into(),
+            user: user.into(),
+            started: now,
+            directories: Vec::new(),
+        });
+        record.take_in(user, now, has);
+        // More than is kept would be news each time.
+        if known.is_some_and(|known| {
+            known.directories == record.directories
+                && known.user == record.user
+                && now.abs_diff(known.started) < STALE
+        }) {
+            return None;
+        }
+        let line = record.line();
+        self.by_service.insert(service.into(), record);
+        Some(line)
+    }
+
+    /// Forgets directories of a service. Gives the line that is to be written, if there were any.
+    pub fn forget(
+        &mut self,
+        service: &str,
+        gone: impl Fn(&HadDirectory) -> bool,
+    ) -> Option<String> {
+        let record = self.by_service.get_mut(service)?;
+        let before = record.directories.len();
+        record.directories.retain(|had| !gone(had));
+        if record.directories.len() == before {
+            return None;
+        }
+        let line = record.line();
+        if record.directories.is_empty() {
+            self.by_service.remove(service);
+        }
+        Some(line)
+    }
+
+    /// Forgets the services that were started longest ago, until what is left may be kept.
+    pub fn trim(&mut self) {
+        let lengths = self.services().map(|record| record.line().len());
+        let mut text: usize = lengths.fold(0, usize::saturating_add);
+        let mut services = self.len();
+        if services <= MOST_NAMES && text <= MOST_TEXT {
+            return;
+        }
+        let mut order: Vec<(u64, String)> = self
+            .services()
+            .map(|record| (record.started, record.service.clone()))
+            .collect();
+        order.sort_unstable();
+        for (_, service) in order {
+            if services <= MOST_NAMES && text <= MOST_TEXT {
+                return;
+            }
+            if let Some(gone) = self.by_service.remove(&service) {
+                text = text.saturating_sub(gone.line().len());
+                services = services.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The whole file.
+    pub fn text(&self) -> String {
+        let mut text = String::from(HEADER);
+        text.extend(self.services().map(ServiceRecord::line));
+        text
+    }
+
+    fn put(&mut self, record: ServiceRecord) {
+        if record.directories.is_empty() {
+            self.by_service.remove(&record.service);
+        } else {
+            self.by_service.insert(record.service.clone(), record);
+        }
+    }
+}
+
+/// What was read.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    /// What it says.
+    pub records: Records,
+    /// Lines that say so.
+    pub lines: usize,
+    /// Lines that say nothing that can be understood, or are not whole.
+    pub skipped: usize,
+}
+
+/// Reads the whole file. Bytes of any kind are no error.
+pub fn parse(text: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some([] | [b'#', ..]) => {}
+            whole => match whole.and_then(|line| serde_json::from_slice(line).ok()) {
+                Some(record) => {
+                    parsed.records.put(record);
+                    parsed.lines = parsed.lines.saturating_add(1);
+                }
+                None => parsed.skipped = parsed.skipped.saturating_add(1),
+            },
+        }
+    }
+    parsed
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::registry_text::END_OF_TORN_LINE;
+
+    const NOW: u64 = 1_700_000_000;
+
+    fn has<'a>(kind: Kind, path: &'a str, links: &'a [String]) -> Has<'a> {
+        Has {
+            kind,
+            path,
+            links,
+            private: kind.boundary().is_some(),
+        }
+    }
+
+    fn note(records: &mut Records, service: &str, now: u64, paths: &[&str]) -> Option<String> {
+        let has = paths.iter().map(|path| has(Kind::State, path, &[]));
+        records.note(service, service, now, has)
+    }
+
+    fn paths(records: &Records, service: &str) -> Vec<String> {
+        let record = records.of_service(service);
+        let directories = record.into_iter().flat_map(|record| &record.directories);
+        directories.map(|had| had.path.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_known_already_is_no_news_for_a_day() {
+        let mut records = Records::default();
+        assert!(note(&mut records, "none", NOW, &[]).is_none());
+        assert!(note(&mut records, "wuff", NOW, &["a", "b"]).is_some());
+        assert!(note(&mut records, "wuff", NOW + 60, &["b", "a"]).is_none());
+        assert!(note(&mut records, "wuff", NOW + 60, &["a"]).is_none());
+        assert!(note(&mut records, "wuff", NOW + STALE, &["a"]).is_some());
+        assert!(note(&mut records, "wuff", NOW + STALE + 1, &["a", "b"]).is_none());
+        assert!(note(&mut records, "wuff", NOW - 1, &["a"]).is_some());
+        assert!(
+            records
+                .note("wuff", "miau", NOW, std::iter::empty())
+                .is_some()
+        );
+        assert_eq!(paths(&records, "wuff"), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_a_service_had_before_stays_until_it_is_forgotten() {
+        let mut records = Records::default();
+        let links = ["l1".to_owned(), "l2".to_owned()];
+        records.note(
+            "wuff",
+            "wuff",
+            NOW,
+            [has(Kind::Cache, "c", &links[..1])].into_iter(),
+        );
+        let second = has(Kind::Cache, "c", &links[1..]);
+        assert!(
+            records
+                .note("wuff", "wuff", NOW, [second].into_iter())
+                .is_some()
+        );
+        assert!(
+            records
+                .note("wuff", "wuff", NOW, [second].into_iter())
+                .is_none()
+        );
+        note(&mut records, "wuff", NOW, &["s"]);
+        let record = records.of_service("wuff").expect("a record");
+        assert_eq!(record.directories[1].links, ["l2", "l1"]);
+        assert!(records.forget("wuff", |had| had.kind == "logs").is_none());
+        assert!(records.forget("wuff", |had| had.kind == "cache").is_some());
+        assert_eq!(paths(&records, "wuff"), ["s"]);
+        let last = records.forget("wuff", |_| true).expect("news");
+        assert!(records.is_empty());
+        let mut text = note(&mut records, "wuff", NOW, &["s"]).expect("news");
+        text.push_str(&last);
+        assert!(parse(text.as_bytes()).records.is_empty());
+    }
+
+    #[test]
+    fn a_torn_line_says_nothing() {
+        let mut records = Records::default();
+        let whole = note(&mut records, "wuff", NOW, &["a/b \"c\" ä"]).expect("news");
+        for end in 1..whole.len() {
+            let torn = whole.as_bytes().get(..end).expect("a part");
+            assert_eq!(parse(torn).lines, 0);
+            let text = [torn, END_OF_TORN_LINE.as_bytes(), whole.as_bytes()].concat();
+            let parsed = parse(&text);
+            assert_eq!((parsed.lines, parsed.skipped), (1, 1), "{end}");
+        }
+        assert_eq!(parse(whole.as_bytes()).records.text(), records.text());
+    }
+
+    #[test]
+    fn too_much_is_forgotten_the_oldest_first_and_never_news_each_time() {
+        let mut records = Records::default();
+        for n in 0..MOST_NAMES + 10 {
+            note(&mut records, &format!("n{n}"), NOW + n as u64, &["a"]);
+        }
+        records.trim();
+        assert_eq!(records.len(), MOST_NAMES);
+        assert!(records.of_service("n9").is_none() && records.of_service("n10").is_some());
+
+        let long: Vec<String> = (0..300)
+            .map(|n| format!("{n}/{}", "x/".repeat(500)))
+            .collect();
+        let long: Vec<&str> = long.iter().map(String::as_str).collect();
+        let line = note(&mut records, "long", NOW * 2, &long).expect("news");
+        assert!(line.len() <= LONGEST_LINE + 200);
+        assert!(note(&mut records, "long", NOW * 2, &long).is_none());
+        for n in 0..100 {
+            note(&mut records, &format!("long{n}"), NOW * 2 - n, &long);
+        }
+        records.trim();
+        assert!(records.text().len() <= MOST_TEXT + HEADER.len());
+        assert!(records.of_service("long").is_some() && records.of_service("n10").is_none());
+    }
+
+    #[test]
+    fn a_directory_is_one_only_by_the_rules_of_today() {
+        let had = |kind: &str, path: &str| HadDirectory {
+            kind: kind.into(),
+            path: path.into(),
+            links: Vec::new(),
+            private: true,
+        };
+        assert!(had("state", "a/b").directory().is_some());
+        for (kind, path) in [("state", "../etc"), ("state", "private"), ("states", "a")] {
+            assert!(had(kind, path).directory().is_none(), "{kind} {path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_harm(text: Vec<u8>) {
+            let parsed = parse(&text);
+            prop_assert!(parsed.records.len() <= parsed.lines);
+        }
+
+        #[test]
+        fn what_is_written_is_what_is_read(
+            starts in prop::collection::vec(("[a-c]", prop::collection::vec("[^:%]{1,6}", 0..3)), 0..20),
+        ) {
+            let mut records = Records::default();
+            let mut appended = String::new();
+            for (service, directories) in &starts {
+                let has: Vec<&str> = directories.iter().map(String::as_str).collect();
+                appended.extend(note(&mut records, service, NOW, &has));
+            }
+            for text in [records.text(), appended] {
+                let read = parse(text.as_bytes());
+                prop_assert_eq!(read.skipped, 0);
+                prop_assert_eq!(read.records.text(), records.text());
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A file of lines in `/var/lib/dynuser`: a help, never a need.
+//!
+//! Where it is missing, damaged or cannot be written (stateless hosts), that is told once and
+//! everything goes on. Something new costs one short write, which is not flushed: a power cut may take
+//! the last lines with it, no more. When it repeats itself too much it is written anew beside the
+//! old one, flushed, and renamed. Only the process that holds the daemon's lock may write.
+
+use rustix::io::Errno;
+
+use crate::registry::{make_folder, open_folder};
+use crate::registry_text::{END_OF_TORN_LINE, wants_compaction};
+use crate::sys::file::{append_lines, read_whole, rename_file, replace_whole};
+use crate::sys::{SysError, SysResult};
+
+/// Which file it is.
+#[derive(Debug)]
+pub(crate) struct KeptFile {
+    /// Its name in the folder. Mode 0600.
+    pub(crate) name: &'static str,
+    /// Where a damaged one is kept, until the next.
+    pub(crate) damaged: &'static str,
+    /// The largest one that is read or written, in bytes.
+    pub(crate) largest: u64,
+    /// What follows where it cannot be used.
+    pub(crate) without: &'static str,
+    /// What follows where it cannot be written.
+    pub(crate) unwritten: &'static str,
+}
+
+/// The file, and what has become of it.
+#[derive(Debug)]
+pub(crate) struct KeptLines {
+    file: &'static KeptFile,
+    folder: String,
+    /// Lines in the file, and those that are to be there.
+    lines: usize,
+    /// Bytes in it, likewise.
+    bytes: u64,
+    /// Lines that could not be written yet.
+    pending: String,
+    /// Whether the file is left alone: only looked at, or not ours to change.
+    hands_off: bool,
+    /// What the file holds that cannot be read, and that no new one may destroy.
+    damage: Damage,
+    /// What was wrong with the file when it was opened.
+    found: Option<String>,
+    /// Why it cannot be written at the moment.
+    failing: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Damage {
+    None,
+    /// Some lines, among good ones.
+    Lines,
+    /// It is too large to be read.
+    Whole,
+}
+
+impl KeptLines {
+    /// Reads the file and leaves it alone. Gives its bytes, none where it cannot be used.
+    pub(crate) fn look(file: &'static KeptFile, folder: &str) -> (Self, Vec<u8>) {
+        let mut kept = Self {
+            file,
+            folder: folder.into(),
+            lines: 0,
+            bytes: 0,
+            pending: String::new(),
+            hands_off: true,
+            damage: Damage::None,
+            found: None,
+            failing: None,
+        };
+        let text = match kept.read() {
+            Ok(text) => text.unwrap_or_default(),
+            Err(error) => {
+                if error.errno == Errno::FBIG {
+                    kept.damage = Damage::Whole;
+                }
+                let KeptFile { name, without, .. } = file;
+                kept.found = Some(format!(
+                    "{folder}/{name} cannot be used, {without}: {error}"
+                ));
+                Vec::new()
+            }
+        };
+        kept.bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        (kept, text)
+    }
+
+    /// What the bytes were found to be: lines that say something, and others.
+    pub(crate) fn understood(&mut self, lines: usize, skipped: usize) {
+        self.lines = lines;
+        if skipped > 0 {
+            self.damage = Damage::Lines;
+            let KeptFile { name, damaged, .. } = self.file;
+            self.found = Some(format!(
+                "{}/{name} is damaged, {skipped} lines are skipped (kept in {damaged})",
+                self.folder
+            ));
+        }
+    }
+
+    /// Lets the file be written from now on, if it is ours to change.
+    pub(crate) fn take_charge(&mut self) {
+        self.hands_off = self.found.is_some() && self.damage == Damage::None;
+        if let Some(found) = &self.found {
+            tracing::warn!("{found}");
+        }
+    }
+
+    /// Whether it should be written anew, about so many names.
+    pub(crate) fn wants_rewriting(&self, names: usize) -> bool {
+        self.damage != Damage::None
+            || wants_compaction(self.lines, names)
+            || self.bytes > self.file.largest.div_euclid(2)
+    }
+
+    /// Counts a line that is to be written.
+    pub(crate) fn add(&mut self, line: &str) {
+        self.lines = self.lines.saturating_add(1);
+        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
+        self.bytes = self.bytes.saturating_add(length);
+        if !self.hands_off {
+            self.pending.push_str(line);
+        }
+    }
+
+    /// Writes what is pending behind what is there. Where nothing is, `whole` is written, of so many
+    /// `names`.
+    pub(crate) fn append(&mut self, whole: impl FnOnce() -> String, names: usize) {
+        if self.hands_off {
+            return;
+        }
+        let written = self.try_append(whole, names);
+        self.note(written);
+    }
+
+    fn try_append(&mut self, whole: impl FnOnce() -> String, names: usize) -> SysResult<()> {
+        let KeptFile { name, largest, .. } = self.file;
+        let folder = make_folder(&self.folder)?;
+        if !append_lines(&folder, name, &self.pending, END_OF_TORN_LINE, *largest)? {
+            // The first one ever, or somebody has removed the file: all that we know goes into it.
+            replace_whole(&folder, name, whole().as_bytes())?;
+            self.lines = names;
+        }
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Writes the file anew, about so many `names`. If that fails, it is tried again only when as many
+    /// lines have come together once more.
+    pub(crate) fn rewrite(&mut self, text: &str, names: usize) {
+        self.lines = names;
+        self.bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        self.pending.clear();
+        if !self.hands_off {
+            let written = self.try_rewrite(text);
+            self.note(written);
+        }
+    }
+
+    fn try_rewrite(&mut self, text: &str) -> SysResult<()> {
+        let KeptFile {
+            name,
+            damaged,
+            largest,
+            ..
+        } = self.file;
+        let folder = make_folder(&self.folder)?;
+        match self.damage {
+            Damage::None => {}
+            Damage::Lines => {
+                if let Some(old) = read_whole(&folder, name, *largest)? {
+                    replace_whole(&folder, damaged, &old)?;
+                }
+            }
+            Damage::Whole => rename_file(&folder, name, damaged)?,
+        }
+        self.damage = Damage::None;
+        replace_whole(&folder, name, text.as_bytes())
+    }
+
+    /// Tells once that writing fails, and once that it goes on.
+    fn note(&mut self, written: SysResult<()>) {
+        let KeptFile {
+            name, unwritten, ..
+        } = self.file;
+        let path = format_args!("{}/{name}", self.folder);
+        let failing = written
+            .err()
+            .map(|error| format!("{path} cannot be written, {unwritten}: {error}"));
+        match (&self.failing, &failing) {
+            (None, Some(why)) => tracing::warn!("{why}"),
+            (Some(_), None) => tracing::info!("{path} is written again"),
+            _ => {}
+        }
+        self.failing = failing;
+    }
+
+    /// What is wrong with the file, as a sentence: that it cannot be written, or else what was found
+    /// when it was opened.
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.failing.as_deref().or(self.found.as_deref())
+    }
+
+    /// What is in the file; `None` if there is none.
+    fn read(&self) -> SysResult<Option<Vec<u8>>> {
+        let folder = match open_folder(&self.folder) {
+            Err(SysError {
+                errno: Errno::NOENT,
+                ..
+            }) => return Ok(None),
+            folder => folder?,
+        };
+        read_whole(folder, self.file.name, self.file.largest)
+    }
+}

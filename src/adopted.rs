@@ -2,7 +2,7 @@
 //!
 //! Nobody but their owner may enter them, and that is a number: it must never be given to another service.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -11,7 +11,7 @@ use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, OrFail};
 use crate::place;
 use crate::sys::SysResult;
-use crate::sys::fs::{each_name, link_target, open_beneath, pin_beneath, status};
+use crate::sys::fs::{link_target, open_beneath, pin_beneath, shown_names, status};
 
 /// How many components a name below a boundary may have to be found. Their records are ours alone, and so
 /// are the directories above them.
@@ -46,13 +46,13 @@ fn records(
     above: &str,
     found: &mut Vec<(u32, ExecDirectory)>,
 ) -> SysResult<()> {
-    each_name(directory.as_fd(), &mut |name| {
+    for name in shown_names(directory)?.0 {
         let path = match above {
-            "" => name.to_owned(),
+            "" => name.clone(),
             above => format!("{above}/{name}"),
         };
-        let entry = match pin_beneath(directory, name) {
-            Err(error) if error.errno == Errno::NOENT => return Ok(()),
+        let entry = match pin_beneath(directory, &name) {
+            Err(error) if error.errno == Errno::NOENT => continue,
             entry => entry?,
         };
         let entry_status = status(&entry)?;
@@ -68,12 +68,12 @@ fn records(
             }
             // What is a service's has no records of ours in it.
             FileType::Directory if entry_status.uid == 0 && path.split('/').count() < DEEPEST => {
-                records(kind, &open_beneath(directory, name)?, &path, found)?;
+                records(kind, &open_beneath(directory, &name)?, &path, found)?;
             }
             _ => {}
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 /// The owner of what is at the public path, if anything is.

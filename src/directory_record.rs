@@ -6,6 +6,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::directory_claims::Claims;
 use crate::directory_text::{HadDirectory, Has, Records, ServiceRecord, parse};
 use crate::kept_lines::{KeptFile, KeptLines};
 use crate::names::ServiceName;
@@ -83,7 +84,7 @@ impl DirectoryRecord {
         self.records.of_service(service)
     }
 
-    /// Forgets directories of a service, and the service when it has none left.
+    /// Forgets directories of a service. The service itself is known all the same.
     pub fn forget(&mut self, service: &str, gone: impl Fn(&HadDirectory) -> bool) {
         let line = self.records.forget(service, gone);
         self.written(line);
@@ -92,6 +93,20 @@ impl DirectoryRecord {
     /// All services, by name.
     pub fn services(&self) -> impl Iterator<Item = &ServiceRecord> {
         self.records.services()
+    }
+
+    /// Claims what all services had, as theirs.
+    pub fn claim(&self, claims: &mut Claims) {
+        for record in self.services() {
+            let by = format!("service {}", record.service);
+            for had in record
+                .directories
+                .iter()
+                .filter_map(HadDirectory::directory)
+            {
+                claims.add(had.kind(), had.path(), &by);
+            }
+        }
     }
 
     /// What is wrong with the record on disk, as a sentence.

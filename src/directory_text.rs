@@ -1,7 +1,7 @@
 //! Which service had which directories, as text and in memory.
 //!
 //! One service a line, as JSON; a later line about the same service wins, and one without directories
-//! takes it out. Lines that start with `#` are for people. A line that was cut short is no JSON, so
+//! has none left. Lines that start with `#` are for people. A line that was cut short is no JSON, so
 //! it says nothing rather than something else.
 
 #![forbid(unsafe_code)]
@@ -213,7 +213,9 @@ impl Records {
         Some(line)
     }
 
-    /// Forgets directories of a service. Gives the line that is to be written, if there were any.
+    /// Forgets directories of a service. Gives the line that is to be written, if there were any. The
+    /// service itself stays: whoever asks again hears that there is nothing left, and not that nobody
+    /// knows it.
     pub fn forget(
         &mut self,
         service: &str,
@@ -225,11 +227,7 @@ impl Records {
         if record.directories.len() == before {
             return None;
         }
-        let line = record.line();
-        if record.directories.is_empty() {
-            self.by_service.remove(service);
-        }
-        Some(line)
+        Some(record.line())
     }
 
     /// Forgets the services that were started longest ago, until what is left may be kept.
@@ -264,11 +262,7 @@ impl Records {
     }
 
     fn put(&mut self, record: ServiceRecord) {
-        if record.directories.is_empty() {
-            self.by_service.remove(&record.service);
-        } else {
-            self.by_service.insert(record.service.clone(), record);
-        }
+        self.by_service.insert(record.service.clone(), record);
     }
 }
 
@@ -376,10 +370,11 @@ mod tests {
         assert!(records.forget("wuff", |had| had.kind == "cache").is_some());
         assert_eq!(paths(&records, "wuff"), ["s"]);
         let last = records.forget("wuff", |_| true).expect("news");
-        assert!(records.is_empty());
+        assert!(paths(&records, "wuff").is_empty() && records.len() == 1);
         let mut text = note(&mut records, "wuff", NOW, &["s"]).expect("news");
         text.push_str(&last);
-        assert!(parse(text.as_bytes()).records.is_empty());
+        let read = parse(text.as_bytes()).records;
+        assert!(paths(&read, "wuff").is_empty() && read.len() == 1);
     }
 
     #[test]

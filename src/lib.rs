@@ -47,6 +47,7 @@ mod kept_lines;
 pub mod lease;
 pub mod number_locks;
 pub mod observe;
+pub mod orphans;
 pub mod place;
 pub mod published;
 pub mod registry;

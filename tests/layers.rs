@@ -55,6 +55,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "lease",
             "number_locks",
             "observe",
+            "orphans",
             "place",
             "published",
             "registry",

@@ -54,7 +54,13 @@ fn what_is_remembered_is_known_to_the_next_one_and_what_is_known_costs_no_write(
     next.forget("nobody", |_| true);
     assert_eq!(paths(&DirectoryRecord::look_in(&folder), "wuff"), ["b"]);
     next.forget("wuff", |_| true);
-    assert_eq!(DirectoryRecord::look_in(&folder).services().count(), 0);
+    assert_eq!(paths(&DirectoryRecord::look_in(&folder), "wuff"), [""; 0]);
+    assert!(
+        DirectoryRecord::look_in(&folder)
+            .of_service("wuff")
+            .is_some(),
+        "known all the same"
+    );
     assert!(next.trouble().is_none());
 }
 

@@ -192,20 +192,21 @@ pub fn file_names(fd: impl AsFd) -> SysResult<Vec<String>> {
     Ok(names)
 }
 
-/// Shows `act` each name in the directory `fd`, open for reading, without `.` and `..`, and without those
-/// that are not UTF-8.
+/// Like [`file_names`], but names that are not UTF-8 are counted instead.
 ///
 /// # Errors
-/// Those of getdents64(2), and of `act`.
-pub fn each_name(fd: impl AsFd, act: &mut dyn FnMut(&str) -> SysResult<()>) -> SysResult<()> {
+/// Those of getdents64(2).
+pub fn shown_names(fd: impl AsFd) -> SysResult<(Vec<String>, usize)> {
+    let (mut names, mut others) = (Vec::new(), 0_usize);
     for entry in Dir::read_from(fd).during("getdents64", "")? {
         let entry = entry.during("getdents64", "")?;
         match entry.file_name().to_str() {
-            Ok("." | "..") | Err(_) => {}
-            Ok(name) => act(name)?,
+            Ok("." | "..") => {}
+            Ok(name) => names.push(name.to_owned()),
+            Err(_) => others = others.saturating_add(1),
         }
     }
-    Ok(())
+    Ok((names, others))
 }
 
 /// Opens whatever is at `path` below `dir` as `O_PATH`, a link as the link itself.

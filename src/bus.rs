@@ -17,7 +17,10 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::Progress;
 use crate::holder::{HeldBy, ProcessRecord, Watched};
 use crate::manager::{Adopted, Equipped};
-use crate::protocol::{AcquireReply, ERRORS, PATH, PrepareReply, Properties, assignments};
+use crate::protocol::{
+    AcquireReply, ERRORS, PATH, PrepareReply, Properties, RemovalReply, assignments,
+};
+use crate::removal::Removal;
 use crate::request::Request;
 use crate::sys::fault::{Point, reached};
 use crate::sys::identity::{NamespaceId, our_namespace, recognise};
@@ -128,6 +131,36 @@ impl Object {
         let holder = self.recognised(true)?;
         Ok(self.watcher.let_go(number(uid)?, holder).await?)
     }
+
+    /// Removes the directories of a service that does not run. A removal that has begun is done to its
+    /// end, also if the caller goes away.
+    async fn clean(
+        &self,
+        service: String,
+        what: Vec<String>,
+        properties: Properties,
+    ) -> Result<RemovalReply, BusFailure> {
+        self.sees_what_we_see()?;
+        let properties = assignments(properties)?;
+        let manager = Arc::clone(self.watcher.manager());
+        let done = on_own_thread(move || manager.clean(&service, &what, &properties));
+        Ok(removal(done.await?))
+    }
+
+    /// Removes directories that are nobody's, by the names that `dynuser gc` lists.
+    async fn collect(&self, names: Vec<String>) -> Result<RemovalReply, BusFailure> {
+        self.sees_what_we_see()?;
+        let manager = Arc::clone(self.watcher.manager());
+        let done = on_own_thread(move || manager.collect(&names));
+        Ok(removal(done.await?))
+    }
+}
+
+fn removal(done: Removal) -> RemovalReply {
+    RemovalReply {
+        removed: done.removed,
+        left: done.left,
+    }
 }
 
 fn number(uid: u32) -> Result<Uid, Failure> {
@@ -136,6 +169,19 @@ fn number(uid: u32) -> Result<Uid, Failure> {
 }
 
 impl Object {
+    /// Refuses a caller who may not ask, or who sees other mounts: what is removed would not be what he
+    /// sees.
+    fn sees_what_we_see(&self) -> Result<(), Failure> {
+        self.recognised(false).map(drop).map_err(|failure| match failure.stage {
+            Stage::Namespace => Failure::new(
+                Stage::Namespace,
+                "",
+                "you are in other namespaces than the daemon, and see other directories than would be removed; ask from where the daemon runs",
+            ),
+            _ => failure,
+        })
+    }
+
     /// The caller, if it may ask. Leases are for root, and a sandbox is made of what the daemon sees:
     /// a caller who sees other mounts would get a service in the wrong place.
     fn recognised(&self, daemon_view: bool) -> Result<HeldBy, Failure> {

@@ -17,7 +17,7 @@ use zbus::message::{Message, Type};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::SOCKET;
 use crate::protocol::{
-    AcquireReply, CHOWN_PROGRESS, ERRORS, INTERFACE, PATH, PrepareReply, properties,
+    AcquireReply, CHOWN_PROGRESS, ERRORS, INTERFACE, PATH, PrepareReply, RemovalReply, properties,
 };
 use crate::request::Request;
 use crate::sys::socket::{peer_uid, receive, send_all};
@@ -81,6 +81,32 @@ pub fn acquire(request: &Request) -> Result<AcquireReply, Failure> {
 /// As [`prepare`].
 pub fn release(uid: u32) -> Result<(), Failure> {
     converse(&call("Release", &(uid,))?).map(drop)
+}
+
+/// Has directories of a service removed; see [`crate::cleaning::kinds`] for the words.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn clean(
+    service: &str,
+    what: &[String],
+    assignments: &[(String, String)],
+) -> Result<RemovalReply, Failure> {
+    let reply = converse(&call("Clean", &(service, what, properties(assignments)))?)?;
+    let body = reply.body();
+    body.deserialize()
+        .or_fail(Stage::Daemon, "the daemon's answer")
+}
+
+/// Has directories removed that are nobody's.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn collect(names: &[String]) -> Result<RemovalReply, Failure> {
+    let reply = converse(&call("Collect", &(names,))?)?;
+    let body = reply.body();
+    body.deserialize()
+        .or_fail(Stage::Daemon, "the daemon's answer")
 }
 
 fn call(member: &str, body: &(impl Serialize + DynamicType)) -> Result<Message, Failure> {

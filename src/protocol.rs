@@ -60,6 +60,15 @@ pub struct AcquireReply {
     pub descriptor: OwnedFd,
 }
 
+/// What `Clean` and `Collect` answer.
+#[derive(Debug, Serialize, Deserialize, Type)]
+pub struct RemovalReply {
+    /// The paths that are gone.
+    pub removed: Vec<String>,
+    /// What was left, and why: a sentence each.
+    pub left: Vec<String>,
+}
+
 /// The assignments of a request, in an order that keeps each property's own.
 ///
 /// # Errors

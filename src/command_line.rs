@@ -1,5 +1,7 @@
 //! The command line: what the words mean, and which verb gets them.
 
+mod upkeep;
+
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -50,6 +52,10 @@ enum Verb {
         /// Its name or number
         user: String,
     },
+    /// Remove the directories of a service that does not run
+    Clean(upkeep::Clean),
+    /// List the private directories that belong to no known service, or remove some of them
+    Gc(upkeep::Gc),
     /// Look for what is wrong with this host and its configuration
     Doctor {
         /// As an array of objects
@@ -200,6 +206,8 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
             report::print(&text).map(|()| 0)
         }
         Verb::Doctor { json } => doctor(json),
+        Verb::Clean(options) => upkeep::clean(&options),
+        Verb::Gc(options) => upkeep::collect(&options),
         Verb::Show { user } => show(&user).map(|()| 0),
         Verb::Daemon(options) => daemon::run(&daemon::Options {
             on_demand: options.on_demand,

@@ -1,5 +1,7 @@
 //! What people see: failures, tables, the log. The only place that prints.
 
+mod upkeep;
+
 use std::io::{IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,6 +12,8 @@ use crate::doctor::Finding;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::{Found, Lease};
 use crate::life::State;
+
+pub use upkeep::{privates, privates_json, removed};
 
 /// Where the log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,13 +156,18 @@ pub fn table(found: &[Found]) -> String {
             ],
         });
     }
+    aligned(&rows)
+}
+
+/// Rows whose columns stand below each other.
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..6).map(width).collect();
+    let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let cells = row.iter().zip(&widths);
         let line: Vec<String> = cells
             .map(|(cell, width)| format!("{cell:<width$}"))
@@ -255,7 +264,7 @@ pub fn findings_json(found: &[Finding]) -> String {
 }
 
 /// Names of processes and users come from anybody, and must not command the terminal.
-fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
 }

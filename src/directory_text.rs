@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::registry_text::MOST_NAMES;
+use crate::spec::Directory;
 
 /// The first line of the file.
 const HEADER: &str =
@@ -58,12 +59,27 @@ pub struct Has<'a> {
     /// The path below the base of its kind.
     pub path: &'a str,
     /// Further links to it, below the same base.
-    pub links: &'a [String],
+    pub links: &'a [ExecDirectory],
     /// Whether it is behind the boundary, or bound in place as if it were.
     pub private: bool,
 }
 
+impl<'a> From<&'a Directory> for Has<'a> {
+    fn from(directory: &'a Directory) -> Self {
+        Self {
+            kind: directory.kind(),
+            path: directory.place().path(),
+            links: directory.links(),
+            private: directory.is_private(),
+        }
+    }
+}
+
 impl Has<'_> {
+    fn links(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().map(ExecDirectory::path)
+    }
+
     fn is(&self, had: &HadDirectory) -> bool {
         had.kind == self.kind.word() && had.path == self.path
     }
@@ -72,14 +88,16 @@ impl Has<'_> {
     fn is_told_by(&self, had: &HadDirectory) -> bool {
         self.is(had)
             && had.private == self.private
-            && self.links.iter().all(|link| had.links.contains(link))
+            && self
+                .links()
+                .all(|link| had.links.iter().any(|had| had == link))
     }
 
     fn owned(&self) -> HadDirectory {
         HadDirectory {
             kind: self.kind.word().into(),
             path: self.path.into(),
-            links: self.links.to_vec(),
+            links: self.links().map(String::from).collect(),
             private: self.private,
         }
     }

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod claim;
+mod clean;
 mod ending;
 mod equip;
 mod index;
@@ -11,6 +12,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Config;
 use crate::config_files;
+use crate::directory_record::DirectoryRecord;
+use crate::directory_text::Has;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::OnProgress;
 use crate::holder::HeldBy;
@@ -29,6 +32,7 @@ use crate::sys::random::hex_id;
 use crate::uid::Uid;
 
 pub use adopt::Adopted;
+pub use clean::claim_lease;
 pub use equip::Equipped;
 use equip::{Learned, Yard, adopter};
 use table::{Standing, Table};
@@ -44,6 +48,8 @@ pub struct Manager {
     locks: NumberLocks,
     /// Which number a name had last. Not under the table's lock: it is written to disk.
     registry: Mutex<Registry>,
+    /// Which directories a service had. Not under the table's lock either.
+    records: Mutex<DirectoryRecord>,
     config: Mutex<Arc<Config>>,
     boot_id: String,
     pid_namespace: u64,
@@ -86,6 +92,7 @@ impl Manager {
             config: Mutex::new(Arc::new(config_files::load()?)),
             locks,
             registry: Mutex::new(Registry::look()),
+            records: Mutex::new(DirectoryRecord::look()),
             ipc: Ipc::open().or_fail(Stage::Daemon, "message queues")?,
             boot_id: boot_id().or_fail(Stage::Daemon, "the boot ID")?,
             pid_namespace: our_namespace("pid")
@@ -111,7 +118,11 @@ impl Manager {
         let spec = Spec::check(request)?;
         let claim = self.claim(&spec, holder)?;
         let equipped = self.equip(&spec, &claim, progress);
-        self.finished(claim.uid, holder, equipped)
+        let equipped = self.finished(claim.uid, holder, equipped)?;
+        let has = spec.directories().iter().map(Has::from);
+        self.records()
+            .remember(spec.service(), spec.user().as_str(), has);
+        Ok(equipped)
     }
 
     /// A user without a service: it exists as long as `holder`. Nothing is made for it.

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::{Manager, log_failure};
+use crate::directory_record::DirectoryRecord;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder, Watched};
 use crate::layout::{HOLDS, LEASES};
@@ -132,6 +133,7 @@ impl Manager {
     fn open_registry(&self, known: &[(UserName, Uid)]) {
         let mut registry = self.registry();
         *registry = Registry::open();
+        *self.records() = DirectoryRecord::open();
         for (name, uid) in known {
             registry.remember(name, *uid);
         }

@@ -239,7 +239,7 @@ impl Manager {
     }
 
     /// Waits until something has changed, or it is time to look whether holders have ended.
-    fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
+    pub(super) fn wait<'a>(&self, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
         self.changed
             .wait_timeout(table, LOOK_AGAIN)
             .unwrap_or_else(PoisonError::into_inner)

@@ -216,10 +216,9 @@ impl Manager {
         Ok(done)
     }
 
-    fn alone_with_directories(&self) -> MutexGuard<'_, ()> {
-        self.directories
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    /// Whatever is being given has a lease, which is refused.
+    fn alone_with_directories(&self) -> MutexGuard<'_, Vec<ExecDirectory>> {
+        self.yard.alone()
     }
 
     /// The record of the directories of services.

@@ -103,6 +103,11 @@ pub(super) fn adopter(spec: &Spec, identity: &Identity, has_namespace: bool) -> 
 }
 
 impl Yard {
+    /// Nobody else looks at directories or changes them, but for those that are being given.
+    pub(super) fn alone(&self) -> MutexGuard<'_, Vec<ExecDirectory>> {
+        lock(&self.being_given)
+    }
+
     /// Waits until nothing is given that overlaps with the service's directories.
     pub(super) fn enter(&self, spec: &Spec) -> MutexGuard<'_, Vec<ExecDirectory>> {
         let being_given = lock(&self.being_given);

@@ -65,7 +65,7 @@ pub(super) struct Table {
 }
 
 /// Whether a lease is ending, or is about to because its holders have ended.
-fn is_passing(lease: &Lease) -> bool {
+pub(super) fn is_passing(lease: &Lease) -> bool {
     lease.state == State::Ending || lease.is_abandoned()
 }
 
@@ -359,7 +359,14 @@ impl Table {
         let own = own.and_then(|number| self.leases.get(&number).map(Box::as_ref));
         // As long as one of its own name lives, the others are in nobody's way.
         let own = own.filter(|lease| lease.is_abandoned());
-        let leases = self.in_the_way(spec).chain(own);
+        self.ended_among(self.in_the_way(spec).chain(own))
+    }
+
+    /// The holders that have ended, of leases.
+    pub(super) fn ended_among<'a>(
+        &self,
+        leases: impl Iterator<Item = &'a Lease>,
+    ) -> Vec<(Uid, HeldBy)> {
         leases
             .filter(|lease| lease.state == State::Running)
             .filter_map(|lease| Some((Uid::of_host(lease.uid)?, lease.ended_holders())))

@@ -89,13 +89,25 @@ impl Lease {
         directories
     }
 
+    /// Those of former holders that no other one has, or has one in or around.
+    pub fn unused_directories(&self) -> Vec<ExecDirectory> {
+        let held = self.holders.iter().flat_map(Holder::exec_directories);
+        let held: Vec<ExecDirectory> = held.collect();
+        let overlaps = |kept: &ExecDirectory| {
+            held.iter()
+                .any(|it| it.is_within(kept) || kept.is_within(it))
+        };
+        let mut unused: Vec<ExecDirectory> = self.kept_directories().collect();
+        unused.retain(|kept| !overlaps(kept));
+        unused
+    }
+
     fn kept_directories(&self) -> impl Iterator<Item = ExecDirectory> {
         let kept = self.kept.iter();
         kept.filter_map(|path| ExecDirectory::parse(Kind::Runtime, path).ok())
     }
 
-    /// Takes a holder from it. Its runtime directories stay until the lease ends: until then they
-    /// are nobody else's.
+    /// Takes a holder from it. Its runtime directories are the lease's until somebody has removed them.
     pub fn drop_holder(&mut self, by: &HeldBy) {
         let (gone, left) = std::mem::take(&mut self.holders)
             .into_iter()

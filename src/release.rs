@@ -4,10 +4,13 @@ use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
+use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, OrFail, Stage};
+use crate::holder::Holder;
 use crate::layout::VIEWS;
 use crate::lease::{self, Lease};
 use crate::life::{TAKING_BACK, TakeBack};
@@ -16,11 +19,11 @@ use crate::published;
 use crate::sys::clock::now;
 use crate::sys::ending::end_all;
 use crate::sys::fault::{Point, reached};
-use crate::sys::fs::{open_beneath, status};
+use crate::sys::fs::{pin_beneath, status};
 use crate::sys::ipc::Ipc;
 use crate::sys::process::{Process, holding, sharing_group};
-use crate::sys::remove::{remove_empty, remove_exactly, remove_tree};
-use crate::sys::{SysResult, keyring, nscd};
+use crate::sys::remove::{remove_empty, remove_exactly, remove_link, remove_tree};
+use crate::sys::{SysResult, entries, keyring, nscd};
 
 /// How long processes may take to be gone after SIGKILL: they may be writing a core, or wait for
 /// a disk.
@@ -167,25 +170,73 @@ fn remove_made_directories(lease: &Lease) -> Result<(), Failure> {
     made.sort();
     made.dedup();
     for path in made.into_iter().rev() {
-        remove_made_directory(lease, path).or_fail(Stage::RuntimeDirectory, path)?;
+        remove_made(lease, path).or_fail(Stage::RuntimeDirectory, path)?;
     }
     Ok(())
 }
 
-/// Removes one of them: the service's with everything in it; one that is root's, a parent or one
-/// that was made and not yet given, only if it is empty. One of somebody else is not what we made.
-fn remove_made_directory(lease: &Lease, path: &str) -> SysResult<()> {
-    let opened = place::find(path).and_then(|place| {
-        let directory = open_beneath(&place.parent, &place.name)?;
-        Ok((place, status(&directory)?))
+/// Removes runtime directories of services that have ended while others of the same user go on, with
+/// the links to them and the parents that are empty then. Gives the paths of what is gone.
+///
+/// # Errors
+/// Of [`Stage::RuntimeDirectory`]: the rest goes when the lease ends.
+pub fn remove_unused(lease: &Lease, unused: &[ExecDirectory]) -> Result<Vec<String>, Failure> {
+    let used = lease.holders.iter().flat_map(Holder::exec_directories);
+    let used: Vec<ExecDirectory> = used.collect();
+    let mut gone = Vec::new();
+    for path in lease.made.iter().rev() {
+        let holds = |directory: &ExecDirectory| {
+            let public = directory.public();
+            let rest = public.strip_prefix(path.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let within = |directory: &ExecDirectory| {
+            let rest = path.strip_prefix(directory.public().as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let of_it = unused
+            .iter()
+            .any(|it| holds(it) || within(it) || leads(path, it));
+        if of_it && !used.iter().any(|it| holds(it) || within(it)) {
+            remove_made(lease, path).or_fail(Stage::RuntimeDirectory, path)?;
+            gone.push(path.clone());
+        }
+    }
+    Ok(gone)
+}
+
+/// Whether `path` is a link to `directory`.
+fn leads(path: &str, directory: &ExecDirectory) -> bool {
+    let base = directory.kind().base();
+    let link = path
+        .strip_prefix(base)
+        .and_then(|rest| rest.strip_prefix('/'));
+    let link = link.and_then(|link| ExecDirectory::parse(directory.kind(), link).ok());
+    let found = place::find(path).and_then(|place| entries::target(place.parent, &place.name));
+    link.is_some_and(|link| found.is_ok_and(|found| found == link.link_to(directory)))
+}
+
+/// Removes one thing in /run: the service's directory with everything in it; one that is root's, a parent
+/// or one that was made and not yet given, only if it is empty; a link of root's. What is somebody else's
+/// is not what we made.
+fn remove_made(lease: &Lease, path: &str) -> SysResult<()> {
+    let found = place::find(path).and_then(|place| {
+        let entry = pin_beneath(&place.parent, &place.name)?;
+        Ok((place, status(&entry)?))
     });
-    let (Place { parent, name }, found) = match opened {
+    let (Place { parent, name }, found) = match found {
         Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
             return Ok(());
         }
-        opened => opened?,
+        found => found?,
     };
     let name = CString::new(name).unwrap_or_default();
+    match found.kind {
+        FileType::Directory => {}
+        // Only root can have put it there.
+        FileType::Symlink if found.uid == 0 => return remove_link(parent.as_fd(), &name),
+        _ => return Ok(()),
+    }
     // Whatever group it has: a service may give it to any that it is in.
     if found.uid == lease.uid {
         return remove_exactly(parent.as_fd(), &name, found.id);

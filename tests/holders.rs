@@ -113,7 +113,7 @@ fn a_service_shares_the_user_that_is_held_and_leaves_it_behind() {
 }
 
 #[test]
-fn a_directory_of_a_service_that_shared_the_user_is_the_user_s_until_its_end() {
+fn a_runtime_directory_goes_with_its_service_and_not_with_the_user_that_others_share() {
     let arena = Arena::new();
     let grace = "TimeoutStopSec=1s";
     let script = "echo up; read -r _; true";
@@ -122,7 +122,7 @@ fn a_directory_of_a_service_that_shared_the_user_is_the_user_s_until_its_end() {
     ];
     let mut holder = arena.spawn(words);
     assert_eq!(holder.line(), "up");
-    let directory = "RuntimeDirectory=kept";
+    let directory = "RuntimeDirectory=kept/in:link";
     let script = "trap '' TERM; sleep 1000 </dev/null >/dev/null 2>&1 & exit 0";
     let user = "User=shared";
     let run = [
@@ -133,16 +133,66 @@ fn a_directory_of_a_service_that_shared_the_user_is_the_user_s_until_its_end() {
     wait_until("the service has ended", || {
         arena.list()[0]["services"].as_array().unwrap().len() == 1
     });
-    // While the user exists, nobody else gets its directory.
-    let other = ["dynuser", "run", "-u", "other", "-p", directory, "true"];
-    let why = arena.run(other).fails(233);
-    assert!(why.contains("in use by") && why.contains("shared"), "{why}");
-    // While the user is ending, others wait: the child that is deaf keeps it for its second.
+    // What is left of the service still runs, and the user exists: but the directory has gone with it, with
+    // its link and its parent, and another one may have it.
+    wait_until("the directory is gone", || {
+        let gone = "! test -e /run/kept && ! test -L /run/link";
+        arena.sh(gone).status.success()
+    });
+    let same = [
+        "dynuser",
+        "run",
+        "-u",
+        "other",
+        "-p",
+        "RuntimeDirectory=kept/in",
+        "sh",
+        "-c",
+        "stat -c %U /run/kept/in",
+    ];
+    assert_eq!(arena.run(same).ok(), "other\n");
     assert!(holder.end().0.success());
-    wait_until("it is ending", || arena.list()[0]["state"] == "ending");
-    arena.run(other).ok();
     arena.wait_until_idle();
     arena.run(["test", "-e", "/run/kept"]).fails(1);
+}
+
+#[test]
+fn a_runtime_directory_that_two_services_of_a_user_have_stays_for_the_second() {
+    let arena = Arena::new();
+    let service = |name| {
+        [
+            "dynuser",
+            "run",
+            "-u",
+            name,
+            "-p",
+            "User=shared",
+            "-p",
+            "RuntimeDirectory=common/a common/b:link",
+            "-p",
+            "TimeoutStopSec=1s",
+            "sh",
+            "-c",
+            "echo $0 > /run/common/a/$$; echo up; read -r _; true",
+        ]
+    };
+    let mut first = arena.spawn(service("first"));
+    assert_eq!(first.line(), "up");
+    let mut second = arena.spawn(service("second"));
+    assert_eq!(second.line(), "up");
+    assert!(first.end().0.success());
+    wait_until("the first has ended", || {
+        arena.list()[0]["services"].as_array().unwrap().len() == 1
+    });
+    let files = arena
+        .sh("ls /run/common/a | wc -l; readlink /run/link")
+        .ok();
+    assert_eq!(files, "2\ncommon/b\n");
+    assert!(second.end().0.success());
+    arena.wait_until_idle();
+    arena
+        .sh("! test -e /run/common && ! test -L /run/link")
+        .ok();
 }
 
 #[test]

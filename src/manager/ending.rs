@@ -7,7 +7,7 @@ use crate::holder::HeldBy;
 use crate::lease::{self, Lease};
 use crate::life::State;
 use crate::published;
-use crate::release::{refresh_caches, release};
+use crate::release::{refresh_caches, release, remove_unused};
 use crate::sys::fault::{Point, reached};
 use crate::uid::Uid;
 
@@ -23,7 +23,13 @@ impl Manager {
     pub fn holder_ended(&self, uid: Uid, holder: &HeldBy) -> Result<(), Failure> {
         let last = self.table().let_go(uid, holder);
         reached(Point::HolderEnded);
-        let ended = last.map_or(Ok(()), |lease| self.take_back(&lease));
+        let ended = match last {
+            Some(lease) => self.take_back(&lease),
+            None => {
+                log_failure(self.remove_unused(uid));
+                Ok(())
+            }
+        };
         // Its file may go only when no lease on disk speaks of it any more. One that stays is swept
         // away by the next daemon.
         log_failure(
@@ -32,6 +38,22 @@ impl Manager {
             }),
         );
         ended
+    }
+
+    /// Removes what a holder had in /run that has ended, of a lease that goes on.
+    fn remove_unused(&self, uid: Uid) -> Result<(), Failure> {
+        if self.table().unused(uid).is_none() {
+            return Ok(());
+        }
+        // Whoever joins now and wants the same waits until it is gone.
+        let alone = self.yard.alone();
+        let Some((lease, unused)) = self.table().unused(uid) else {
+            return Ok(());
+        };
+        let gone = remove_unused(&lease, &unused)?;
+        self.table().note_removed(uid, &unused, &gone)?;
+        drop(alone);
+        Ok(())
     }
 
     /// Takes back what could not be taken back, if what stood in the way is gone.

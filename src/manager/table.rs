@@ -1,5 +1,7 @@
 //! The table itself: every change of it is one short function under one lock.
 
+mod tally;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::index::Index;
@@ -32,17 +34,6 @@ pub(super) enum Directories {
     Free,
     /// A lease that is ending has one of them. It is worth the wait.
     Busy,
-}
-
-/// How the numbers that are not free are spread.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    /// Somebody holds them, or what they had is being taken back.
-    pub(super) leased: usize,
-    /// Something could not be taken back.
-    pub(super) quarantined: usize,
-    /// They are being looked at for others.
-    pub(super) reserved: usize,
 }
 
 /// All leases, and what is being looked at by a request that has none yet.
@@ -160,6 +151,29 @@ impl Table {
             lease.made.extend(paths);
             lease.made.sort();
             lease.made.dedup();
+        })
+    }
+
+    /// The runtime directories that a lease keeps although none of its holders has them any more.
+    pub(super) fn unused(&self, uid: Uid) -> Option<(Lease, Vec<ExecDirectory>)> {
+        let lease = self.leases.get(&uid.get())?;
+        if lease.state != State::Running || lease.kept.is_empty() {
+            return None;
+        }
+        Some((Lease::clone(lease), lease.unused_directories()))
+    }
+
+    /// Notes that these are removed, and which paths are gone with them.
+    pub(super) fn note_removed(
+        &mut self,
+        uid: Uid,
+        directories: &[ExecDirectory],
+        gone: &[String],
+    ) -> Result<(), Failure> {
+        self.change(uid, |lease| {
+            lease.made.retain(|path| !gone.contains(path));
+            let removed = |path: &String| directories.iter().any(|it| it.path() == path);
+            lease.kept.retain(|path| !removed(path));
         })
     }
 
@@ -373,33 +387,6 @@ impl Table {
             .flat_map(|(uid, ended)| ended.into_iter().map(move |holder| (uid, holder)))
             .filter(|(_, holder)| !self.equipping.contains(holder))
             .collect()
-    }
-
-    /// How many leases are not in quarantine, and requests for one.
-    pub(super) fn live(&self) -> usize {
-        let leased = self.tally(|_| true, None).leased;
-        leased.saturating_add(self.pending.len())
-    }
-
-    /// How many numbers are not free, of those that `counts` says yes to. Those that are being looked
-    /// at for `asking` it knows itself.
-    pub(super) fn tally(&self, counts: impl Fn(u32) -> bool, asking: Option<&UserName>) -> Tally {
-        let asking = asking.map(UserName::as_str);
-        let reserved = self.reserved.iter();
-        let reserved =
-            reserved.filter(|(uid, name)| counts(**uid) && asking != Some(name.as_str()));
-        let mut tally = Tally {
-            reserved: reserved.count(),
-            ..Tally::default()
-        };
-        for lease in self.leases.values().filter(|lease| counts(lease.uid)) {
-            let count = match lease.state {
-                State::Running | State::Ending => &mut tally.leased,
-                State::Quarantined => &mut tally.quarantined,
-            };
-            *count = count.saturating_add(1);
-        }
-        tally
     }
 
     /// All leases.

@@ -77,7 +77,11 @@ fn every_property_is_in_the_manual() {
 #[test]
 fn every_key_of_the_configuration_is_in_the_manual_with_its_default() {
     let page = page();
-    let told: BTreeSet<&str> = page
+    let section = page
+        .split(".Sh ")
+        .find(|it| it.starts_with("CONFIGURATION"));
+    let told: BTreeSet<&str> = section
+        .expect("the section")
         .lines()
         .filter_map(|line| line.strip_prefix(".It Cm ")?.strip_suffix(" Ns ="))
         .collect();

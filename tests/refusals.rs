@@ -124,7 +124,6 @@ fn properties_that_are_unknown_or_malformed_are_never_ignored() {
         "PrivateNetwork=yes",
         "ExecStart=/bin/true",
         "DynamicUser",
-        "DynamicUser=no",
         "DynamicUser=perhaps",
         "ProtectSystem=no",
         "ProtectSystem=full",
@@ -143,6 +142,16 @@ fn properties_that_are_unknown_or_malformed_are_never_ignored() {
         refused(&arena, &["-p", property, "true"], 1, name);
     }
     refused(&arena, &["-p", "=x", "true"], 1, "=");
+    // In force with a dynamic user only: without one it would be ignored.
+    for property in [
+        "ProtectSystem=strict",
+        "PrivateTmp=yes",
+        "NoNewPrivileges=yes",
+    ] {
+        let name = property.split('=').next().unwrap();
+        let words = ["-p", "DynamicUser=no", "-p", property, "true"];
+        refused(&arena, &words, 1, name);
+    }
     refused(&arena, &["-E", "1A=b", "true"], 1, "1A");
     refused(&arena, &["-E", "A B=c", "true"], 1, "A B");
     refused(&arena, &["-E", "=c", "true"], 1, "=c");
@@ -218,7 +227,10 @@ fn a_public_path_that_is_something_else() {
     }
     let arena = Arena::new();
     arena
-        .sh("mkdir -m 0700 /var/lib/private; mkdir /var/lib/x /var/lib/private/x")
+        .sh(
+            "mkdir -m 0700 /var/lib/private; mkdir /var/lib/x /var/lib/private/x; \
+             echo 1 > /var/lib/x/f; echo 2 > /var/lib/private/x/f",
+        )
         .ok();
     refused(
         &arena,

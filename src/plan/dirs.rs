@@ -243,6 +243,16 @@ impl<'a> Builder<'a, '_> {
                     };
                     self.push(directory, &path, action);
                 }
+                // Made by a start that was cut short.
+                Entry::Directory {
+                    uid: 0,
+                    mode: 0o700,
+                    empty: true,
+                    ..
+                } => {
+                    let (mode, owner) = (0o755, Owner::ROOT);
+                    self.push(directory, &path, Action::SetMode { mode, owner });
+                }
                 Entry::Directory { uid: 0, mode, .. } if mode & 0o022 == 0 => {}
                 _ => {
                     let why = format!(

@@ -122,13 +122,29 @@ impl<'a> Builder<'a, '_> {
             let part = rest.get(..end_of_part).unwrap_or_default();
             let path = format!("{end}{part}");
             let seen = seen.as_ref().map(|top| format!("{top}{part}"));
-            let there = seen.is_some_and(|path| self.observed.entry(&path) != &Entry::Nothing);
             let planned = self.steps.iter().any(|step| {
                 step.path == path && matches!(step.action, Action::MakeDirectory { .. })
             });
-            if !there && !planned {
-                let action = Action::MakeDirectory { mode: 0o755, owner };
-                self.push(directory, &path, action);
+            let mode = 0o755;
+            match seen.map(|path| self.observed.entry(&path)) {
+                _ if planned => {}
+                None | Some(Entry::Nothing) => {
+                    self.push(directory, &path, Action::MakeDirectory { mode, owner });
+                }
+                // Made by a start that was cut short.
+                Some(Entry::Directory {
+                    uid: 0,
+                    gid,
+                    mode: 0o700,
+                    empty: true,
+                    ..
+                }) => {
+                    let from = Owner { uid: 0, gid: *gid };
+                    let to = owner;
+                    self.push(directory, &path, Action::GiveDirectory { from, to });
+                    self.push(directory, &path, Action::SetMode { mode, owner });
+                }
+                Some(_) => {}
             }
         }
     }

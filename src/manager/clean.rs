@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::table::{Table, is_passing};
 use super::{Manager, log_failure};
 use crate::cleaning::{behind, kinds, named, signs};
-use crate::directory_claims::Claims;
+use crate::directory_claims::{Claims, Standing};
 use crate::directory_record::DirectoryRecord;
 use crate::directory_text::HadDirectory;
 use crate::exec_directory::{ExecDirectory, Kind};
@@ -207,7 +207,7 @@ impl Manager {
         all.sort_by_key(|it| it.dangles);
         let mut meant: Vec<&Private> = Vec::new();
         for name in names {
-            meant.extend(meant_by(&all, name)?);
+            meant.extend(meant_by(&all, &claims, name)?);
         }
         for private in meant {
             remove_orphan(private, &mut done)?;
@@ -270,19 +270,39 @@ fn refuse_in_use(
 }
 
 /// What somebody means by a name or path of what is nobody's.
-fn meant_by<'a>(all: &'a [Private], name: &str) -> Result<Vec<&'a Private>, Failure> {
+fn meant_by<'a>(
+    all: &'a [Private],
+    claims: &Claims,
+    name: &str,
+) -> Result<Vec<&'a Private>, Failure> {
     let meant: Vec<&Private> = all.iter().filter(|it| it.is_meant(name)).collect();
     let refused = |why: String| Err(Failure::new(Stage::Request, format!("{name:?}"), why));
-    if meant.is_empty() {
-        return refused("is nothing that dynuser gc lists".into());
-    }
-    match meant
+    if let Some((it, by)) = meant
         .iter()
         .find_map(|it| Some((it, it.known_by.as_ref()?)))
     {
-        Some((it, by)) => refused(format!("{} belongs to {by}", it.place)),
-        None => Ok(meant),
+        return refused(format!("{} belongs to {by}", it.place));
     }
+    if !meant.is_empty() {
+        return Ok(meant);
+    }
+    for kind in Kind::ALL {
+        match below(kind, name).map(|path| claims.standing(kind, path)) {
+            Some(Standing::Claimed(by)) => return refused(format!("belongs to {by}")),
+            Some(Standing::Above(by)) => return refused(format!("holds what belongs to {by}")),
+            Some(Standing::Nobodys) | None => {}
+        }
+    }
+    refused("is nothing that dynuser gc lists".into())
+}
+
+/// The path below the base of a kind that a name means: by any of its paths, or as it stands.
+fn below(kind: Kind, name: &str) -> Option<&str> {
+    if !name.starts_with('/') {
+        return Some(name);
+    }
+    let public = name.strip_prefix(kind.base())?.strip_prefix('/')?;
+    Some(public.strip_prefix("private/").unwrap_or(public))
 }
 
 fn remove_orphan(private: &Private, done: &mut Removal) -> Result<(), Failure> {

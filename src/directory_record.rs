@@ -8,9 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::directory_claims::Claims;
 use crate::directory_text::{HadDirectory, Has, Records, ServiceRecord, parse};
-use crate::kept_lines::{KeptFile, KeptLines};
+use crate::kept_lines::{FOLDER, KeptFile, KeptLines};
 use crate::names::ServiceName;
-use crate::registry::FOLDER;
 
 /// The file.
 const FILE: KeptFile = KeptFile {
@@ -18,6 +17,7 @@ const FILE: KeptFile = KeptFile {
     damaged: "directories.damaged",
     // Four times `directory_text::MOST_TEXT`.
     largest: 16 * 1024 * 1024,
+    tells_of_folder: false,
     without: "the directories of services are known only to themselves",
     unwritten: "new directories are remembered only as long as this daemon runs",
 };
@@ -42,8 +42,7 @@ impl DirectoryRecord {
 
     fn open_in(folder: &str) -> Self {
         let mut record = Self::look_in(folder);
-        record.kept.take_charge();
-        if record.kept.wants_rewriting(record.records.len()) {
+        if record.kept.take_charge(record.records.len()) {
             record.rewrite();
         }
         record

@@ -5,12 +5,18 @@
 //! the last lines with it, no more. When it repeats itself too much it is written anew beside the
 //! old one, flushed, and renamed. Only the process that holds the daemon's lock may write.
 
+use std::os::fd::OwnedFd;
+
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::registry::{make_folder, open_folder};
 use crate::registry_text::{END_OF_TORN_LINE, wants_compaction};
-use crate::sys::file::{append_lines, read_whole, rename_file, replace_whole};
+use crate::sys::file::{append_lines, read_whole, refuse_strangers, rename_file, replace_whole};
+use crate::sys::fs::{make_directory, open_trusted};
 use crate::sys::{SysError, SysResult};
+
+/// What is kept over reboots. Mode 0700, root.
+pub(crate) const FOLDER: &str = "/var/lib/dynuser";
 
 /// Which file it is.
 #[derive(Debug)]
@@ -21,6 +27,8 @@ pub(crate) struct KeptFile {
     pub(crate) damaged: &'static str,
     /// The largest one that is read or written, in bytes.
     pub(crate) largest: u64,
+    /// Whether this one tells what is wrong with the folder, which is told once for all files in it.
+    pub(crate) tells_of_folder: bool,
     /// What follows where it cannot be used.
     pub(crate) without: &'static str,
     /// What follows where it cannot be written.
@@ -42,6 +50,8 @@ pub(crate) struct KeptLines {
     hands_off: bool,
     /// What the file holds that cannot be read, and that no new one may destroy.
     damage: Damage,
+    /// Whether it is the folder that cannot be used.
+    folder_fails: bool,
     /// What was wrong with the file when it was opened.
     found: Option<String>,
     /// Why it cannot be written at the moment.
@@ -68,6 +78,7 @@ impl KeptLines {
             pending: String::new(),
             hands_off: true,
             damage: Damage::None,
+            folder_fails: false,
             found: None,
             failing: None,
         };
@@ -101,19 +112,23 @@ impl KeptLines {
         }
     }
 
-    /// Lets the file be written from now on, if it is ours to change.
-    pub(crate) fn take_charge(&mut self) {
+    /// Lets the file be written from now on, if it is ours to change. Tells whether it should be written
+    /// anew at once, about so many `names`.
+    pub(crate) fn take_charge(&mut self, names: usize) -> bool {
         self.hands_off = self.found.is_some() && self.damage == Damage::None;
-        if let Some(found) = &self.found {
-            tracing::warn!("{found}");
+        match &self.found {
+            Some(found) if self.folder_fails && !self.file.tells_of_folder => {
+                tracing::info!("{found}");
+            }
+            Some(found) => tracing::warn!("{found}"),
+            None => {}
         }
+        self.damage != Damage::None || self.wants_rewriting(names)
     }
 
-    /// Whether it should be written anew, about so many names.
+    /// Whether it repeats itself too much, about so many `names`.
     pub(crate) fn wants_rewriting(&self, names: usize) -> bool {
-        self.damage != Damage::None
-            || wants_compaction(self.lines, names)
-            || self.bytes > self.file.largest.div_euclid(2)
+        wants_compaction(self.lines, names) || self.bytes > self.file.largest.div_euclid(2)
     }
 
     /// Counts a line that is to be written.
@@ -205,14 +220,52 @@ impl KeptLines {
     }
 
     /// What is in the file; `None` if there is none.
-    fn read(&self) -> SysResult<Option<Vec<u8>>> {
+    fn read(&mut self) -> SysResult<Option<Vec<u8>>> {
         let folder = match open_folder(&self.folder) {
             Err(SysError {
                 errno: Errno::NOENT,
                 ..
             }) => return Ok(None),
-            folder => folder?,
+            folder => folder.inspect_err(|_| self.folder_fails = true)?,
         };
         read_whole(folder, self.file.name, self.file.largest)
+    }
+}
+
+/// Opens the folder, which nobody but root may be able to change: a service that could write into
+/// it would choose the numbers of others.
+fn open_folder(path: &str) -> SysResult<OwnedFd> {
+    let folder = open_trusted(path)?;
+    refuse_strangers(&folder, FileType::Directory, path)?;
+    Ok(folder)
+}
+
+/// Opens the folder, which is made if it is not there.
+fn make_folder(path: &str) -> SysResult<OwnedFd> {
+    match open_folder(path) {
+        Err(error) if error.errno == Errno::NOENT => {}
+        opened => return opened,
+    }
+    let (above, name) = split(path);
+    match make_directory(open_trusted(above)?, name) {
+        // Somebody was quicker.
+        Err(error) if error.errno == Errno::EXIST => open_folder(path),
+        made => made,
+    }
+}
+
+/// Opens the folder, or the one that it would be made in.
+pub(crate) fn folder_or_above(path: &str) -> SysResult<OwnedFd> {
+    match open_folder(path) {
+        Err(error) if error.errno == Errno::NOENT => open_trusted(split(path).0),
+        opened => opened,
+    }
+}
+
+/// A path as the folder above and the name in it.
+fn split(path: &str) -> (&str, &str) {
+    match path.rsplit_once('/') {
+        None | Some(("", _)) => ("/", path.trim_start_matches('/')),
+        Some(parts) => parts,
     }
 }

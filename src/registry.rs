@@ -1,69 +1,30 @@
 //! Which UID each name had last, over reboots: `/var/lib/dynuser/registry`.
 //!
 //! A help, never a need: where it is missing, damaged or cannot be written (stateless hosts), that
-//! is told once and everything goes on; what is remembered then lasts as long as the daemon. Only
-//! one process at a time may write it: the one that holds the daemon's lock.
-//!
-//! To remember something new costs one short write, however many names there are. It is not
-//! flushed to the disk: a power cut may take the last assignments with it, no more. When the file
-//! repeats itself too much it is written anew beside the old one, flushed, and renamed.
+//! is told once and everything goes on; what is remembered then lasts as long as the daemon. How
+//! the file is kept is told in [`crate::kept_lines`].
 
-use std::os::fd::OwnedFd;
-
-use rustix::fs::FileType;
-use rustix::io::Errno;
-
+use crate::kept_lines::{FOLDER, KeptFile, KeptLines, folder_or_above};
 use crate::names::UserName;
-use crate::registry_text::{
-    Assignments, END_OF_TORN_LINE, MOST_NAMES, Parsed, line, parse, wants_compaction,
-};
-use crate::sys::file::{
-    append_lines, read_whole, refuse_strangers, refuse_unwritable, rename_file, replace_whole,
-};
-use crate::sys::fs::{make_directory, open_trusted};
-use crate::sys::{SysError, SysResult};
+use crate::registry_text::{Assignments, MOST_NAMES, line, parse};
+use crate::sys::file::refuse_unwritable;
 use crate::uid::Uid;
 
-/// What is kept over reboots. Mode 0700, root.
-pub const FOLDER: &str = "/var/lib/dynuser";
-
-/// The file in it. Mode 0600.
-const FILE: &str = "registry";
-
-/// Where a damaged one is kept, until the next.
-const DAMAGED: &str = "registry.damaged";
-
-/// The largest file that is read or written, in bytes: two lines for each of
-/// [`MOST_NAMES`] names, twice over.
-const LARGEST: u64 = 2 * 1024 * 1024;
+/// The file. The largest one has two lines for each of [`MOST_NAMES`] names, twice over.
+const KEPT: KeptFile = KeptFile {
+    name: "registry",
+    damaged: "registry.damaged",
+    largest: 2 * 1024 * 1024,
+    tells_of_folder: true,
+    without: "names may get other numbers than before",
+    unwritten: "new numbers are remembered only as long as this daemon runs",
+};
 
 /// The registry, in memory and on disk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Registry {
-    folder: String,
     known: Assignments,
-    /// Assignments in the file, and those that are to be there.
-    lines: usize,
-    /// Lines that could not be written yet.
-    pending: String,
-    /// Whether the file is left alone: only looked at, or not ours to change.
-    hands_off: bool,
-    /// What the file holds that cannot be read, and that no compaction may destroy.
-    damage: Damage,
-    /// What was wrong with the file when it was opened.
-    found: Option<String>,
-    /// Why it cannot be written at the moment.
-    failing: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Damage {
-    #[default]
-    None,
-    /// Some lines, among good ones.
-    Lines,
-    /// It is too large to be read.
-    Whole,
+    kept: KeptLines,
 }
 
 impl Registry {
@@ -85,57 +46,35 @@ impl Registry {
     /// written is.
     pub fn inspect() -> Result<usize, String> {
         let looked = Self::look();
-        if let Some(found) = looked.found {
-            return Err(found);
+        if let Some(found) = looked.trouble() {
+            return Err(found.into());
         }
         let writable = folder_or_above(FOLDER).and_then(|folder| refuse_unwritable(folder, FOLDER));
         writable.map_err(|error| {
-            format!("{FOLDER}/{FILE} cannot be written, new numbers are remembered only as long as a daemon runs: {error}")
+            let file = KEPT.name;
+            format!("{FOLDER}/{file} cannot be written, new numbers are remembered only as long as a daemon runs: {error}")
         })?;
         Ok(looked.known.len())
     }
 
     fn open_in(folder: &str) -> Self {
         let mut registry = Self::look_in(folder);
-        registry.hands_off = registry.found.is_some() && registry.damage == Damage::None;
-        if let Some(found) = &registry.found {
-            tracing::warn!("{found}");
-        }
-        if registry.damage != Damage::None || wants_compaction(registry.lines, registry.len()) {
+        let names = registry.len();
+        if registry.kept.take_charge(names) {
             registry.compact();
         }
         registry
     }
 
     fn look_in(folder: &str) -> Self {
-        let mut registry = Self {
-            folder: folder.into(),
-            hands_off: true,
-            ..Self::default()
-        };
-        let read = match read(folder) {
-            Ok(text) => parse(&text.unwrap_or_default()),
-            Err(error) => {
-                if error.errno == Errno::FBIG {
-                    registry.damage = Damage::Whole;
-                }
-                registry.found = Some(format!(
-                    "{folder}/{FILE} cannot be used, names may get other numbers than before: {error}"
-                ));
-                Parsed::default()
-            }
-        };
-        registry.known = read.assignments;
-        registry.known.trim(MOST_NAMES);
-        registry.lines = read.lines;
-        if read.skipped > 0 {
-            registry.damage = Damage::Lines;
-            registry.found = Some(format!(
-                "{folder}/{FILE} is damaged, {} lines are skipped (kept in {DAMAGED})",
-                read.skipped
-            ));
+        let (mut kept, text) = KeptLines::look(&KEPT, folder);
+        let mut read = parse(&text);
+        kept.understood(read.lines, read.skipped);
+        read.assignments.trim(MOST_NAMES);
+        Self {
+            known: read.assignments,
+            kept,
         }
-        registry
     }
 
     /// The number that `name` had last.
@@ -155,17 +94,12 @@ impl Registry {
         if !self.known.assign(name, uid) {
             return;
         }
-        self.lines = self.lines.saturating_add(1);
-        if wants_compaction(self.lines, self.len()) {
+        self.kept.add(&line(name, uid));
+        if self.kept.wants_rewriting(self.len()) {
             self.compact();
-            return;
+        } else {
+            self.kept.append(|| self.known.text(), self.known.len());
         }
-        if self.hands_off {
-            return;
-        }
-        self.pending.push_str(&line(name, uid));
-        let written = self.append();
-        self.note(written);
     }
 
     /// How many names are known.
@@ -181,113 +115,13 @@ impl Registry {
     /// What is wrong with the registry on disk, as a sentence: that it cannot be written, or else
     /// what was found when it was opened.
     pub fn trouble(&self) -> Option<&str> {
-        self.failing.as_deref().or(self.found.as_deref())
+        self.kept.trouble()
     }
 
-    /// Writes what is pending behind what is there.
-    fn append(&mut self) -> SysResult<()> {
-        let folder = make_folder(&self.folder)?;
-        let there = append_lines(&folder, FILE, &self.pending, END_OF_TORN_LINE, LARGEST)?;
-        if !there {
-            // The first one ever, or somebody has removed the file: all that we know goes into it.
-            replace_whole(&folder, FILE, self.known.text().as_bytes())?;
-            self.lines = self.len();
-        }
-        self.pending.clear();
-        Ok(())
-    }
-
-    /// Forgets what is too much and writes the file anew. If that fails, it is tried again only
-    /// when as many lines have come together once more.
+    /// Forgets what is too much and writes the file anew.
     fn compact(&mut self) {
         self.known.trim(MOST_NAMES);
-        self.lines = self.len();
-        self.pending.clear();
-        if !self.hands_off {
-            let written = self.rewrite();
-            self.note(written);
-        }
-    }
-
-    fn rewrite(&mut self) -> SysResult<()> {
-        let folder = make_folder(&self.folder)?;
-        match self.damage {
-            Damage::None => {}
-            Damage::Lines => {
-                if let Some(damaged) = read_whole(&folder, FILE, LARGEST)? {
-                    replace_whole(&folder, DAMAGED, &damaged)?;
-                }
-            }
-            Damage::Whole => rename_file(&folder, FILE, DAMAGED)?,
-        }
-        self.damage = Damage::None;
-        replace_whole(&folder, FILE, self.known.text().as_bytes())
-    }
-
-    /// Tells once that writing fails, and once that it goes on.
-    fn note(&mut self, written: SysResult<()>) {
-        let failing = written.err().map(|error| {
-            format!(
-                "{}/{FILE} cannot be written, new numbers are remembered only as long as this daemon runs: {error}",
-                self.folder
-            )
-        });
-        match (&self.failing, &failing) {
-            (None, Some(why)) => tracing::warn!("{why}"),
-            (Some(_), None) => tracing::info!("{}/{FILE} is written again", self.folder),
-            _ => {}
-        }
-        self.failing = failing;
-    }
-}
-
-/// What is in the file; `None` if there is none.
-fn read(folder: &str) -> SysResult<Option<Vec<u8>>> {
-    let folder = match open_folder(folder) {
-        Err(SysError {
-            errno: Errno::NOENT,
-            ..
-        }) => return Ok(None),
-        folder => folder?,
-    };
-    read_whole(folder, FILE, LARGEST)
-}
-
-/// Opens the folder, which nobody but root may be able to change: a service that could write into
-/// it would choose the numbers of others.
-pub(crate) fn open_folder(path: &str) -> SysResult<OwnedFd> {
-    let folder = open_trusted(path)?;
-    refuse_strangers(&folder, FileType::Directory, path)?;
-    Ok(folder)
-}
-
-/// Opens the folder, which is made if it is not there.
-pub(crate) fn make_folder(path: &str) -> SysResult<OwnedFd> {
-    match open_folder(path) {
-        Err(error) if error.errno == Errno::NOENT => {}
-        opened => return opened,
-    }
-    let (above, name) = split(path);
-    match make_directory(open_trusted(above)?, name) {
-        // Somebody was quicker.
-        Err(error) if error.errno == Errno::EXIST => open_folder(path),
-        made => made,
-    }
-}
-
-/// Opens the folder, or the one that it would be made in.
-fn folder_or_above(path: &str) -> SysResult<OwnedFd> {
-    match open_folder(path) {
-        Err(error) if error.errno == Errno::NOENT => open_trusted(split(path).0),
-        opened => opened,
-    }
-}
-
-/// A path as the folder above and the name in it.
-fn split(path: &str) -> (&str, &str) {
-    match path.rsplit_once('/') {
-        None | Some(("", _)) => ("/", path.trim_start_matches('/')),
-        Some(parts) => parts,
+        self.kept.rewrite(&self.known.text(), self.known.len());
     }
 }
 

@@ -9,6 +9,9 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, moun
 
 use super::*;
 
+const FILE: &str = KEPT.name;
+const DAMAGED: &str = KEPT.damaged;
+
 /// A folder that does not exist yet, in a directory that goes with the test.
 struct Place {
     folder: String,

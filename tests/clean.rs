@@ -406,6 +406,61 @@ fn a_daemon_that_is_killed_in_the_middle_is_followed_by_one_that_finishes() {
     );
 }
 
+#[test]
+fn starts_and_removals_at_the_same_time_meet_whole_directories_only() {
+    let arena = Arena::new();
+    let words = [
+        "sh",
+        "-c",
+        "n=0; while [ $n -lt 25 ]; do n=$((n+1)); \
+        dynuser run -u wuff -p 'StateDirectory=wuff par/wuff' sh -c 'echo x > /var/lib/wuff/f && echo y > /var/lib/par/wuff/f && \
+        cat /var/lib/wuff/f /var/lib/par/wuff/f > /dev/null' || exit 1; done",
+    ];
+    let mut starts = arena.spawn(words);
+    let (mut removed, mut refused) = (0, 0);
+    while starts.runs() {
+        let output = arena.run(["dynuser", "clean", "wuff", "--what=state"]);
+        match output.status.code() {
+            Some(0) => removed += 1,
+            _ => {
+                assert!(
+                    output.stderr.contains("running") || output.stderr.contains("recorded"),
+                    "{output}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(
+        starts.end().0.success(),
+        "{removed} removals, {refused} refused"
+    );
+    assert!(removed > 0, "{refused} refused");
+    clean(&arena, &["wuff", "--what=state"]);
+    assert_eq!(
+        arena.sh("ls -A /var/lib /var/lib/private").ok(),
+        "/var/lib:\ndynuser\nprivate\n\n/var/lib/private:\n"
+    );
+}
+
+#[test]
+fn nothing_is_nobody_s_for_sure_while_a_lease_is_damaged() {
+    let arena = Arena::new();
+    arena
+        .sh("mkdir -m 700 /var/lib/private; mkdir /var/lib/private/orphan")
+        .ok();
+    arena
+        .sh("mkdir -p /run/dynuser/leases && echo rubbish > /run/dynuser/leases/61300")
+        .ok();
+    let output = arena.run(["dynuser", "gc"]);
+    assert!(output.stderr.contains("61300"), "{output}");
+    assert!(output.ok().contains("/var/lib/private/orphan"));
+    let why = arena.run(["dynuser", "gc", "--remove", "orphan"]).fails(1);
+    assert!(why.contains("dynuser release 61300"), "{why}");
+    arena.run(["dynuser", "release", "61300"]).ok();
+    arena.run(["dynuser", "gc", "--remove", "orphan"]).ok();
+}
+
 /// A host with private directories of all sorts.
 const LAID: &str = "cd /var/lib && mkdir -m 700 private /var/cache/private /run/private && mkdir -p \
     private/orphan/x private/unit private/par/one private/par/two private/tmpl-7 private/dropin \

@@ -7,7 +7,7 @@ use crate::cleaning::kinds;
 use crate::client;
 use crate::directory_claims::Claims;
 use crate::directory_record::DirectoryRecord;
-use crate::failure::{Failure, Stage};
+use crate::failure::Failure;
 use crate::launcher::require_root;
 use crate::lease;
 use crate::manager::claim_lease;
@@ -90,11 +90,10 @@ fn look() -> Result<Vec<Private>, Failure> {
     for found in lease::load_all()? {
         match found.lease {
             Ok(lease) => claim_lease(&mut claims, &lease),
-            // Nobody knows what it has.
-            Err(why) => {
-                let subject = format!("the lease of {}", found.uid);
-                return Err(Failure::new(Stage::Request, subject, why));
-            }
+            Err(why) => say(&format!(
+                "the lease of {} is damaged, and nobody knows which directories it has: {why}",
+                found.uid
+            )),
         }
     }
     let mut unseen = unit_directories::claim(&mut claims);

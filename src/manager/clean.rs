@@ -195,6 +195,14 @@ impl Manager {
         let mut done = Removal::default();
         self.records().claim(&mut claims);
         for lease in self.table().leases() {
+            if lease.is_damaged() {
+                let uid = lease.uid;
+                let why = format!(
+                    "is damaged, and nobody knows which directories it has: dynuser release {uid}"
+                );
+                let subject = format!("the lease of {uid}");
+                return Err(Failure::new(Stage::Request, subject, why));
+            }
             claim_lease(&mut claims, lease);
         }
         done.left.extend(unit_directories::claim(&mut claims));

@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use crate::directives::Settings;
 use crate::directory_text::HadDirectory;
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, Stage};
-use crate::words;
 
 /// What goes if nobody says what: what systemctl(1) clean removes by default.
 const DEFAULT: [Kind; 2] = [Kind::Runtime, Kind::Cache];
@@ -56,53 +56,37 @@ pub const fn property(kind: Kind) -> &'static str {
 /// # Errors
 /// Of [`Stage::Request`]: another property, or no path.
 pub fn named(properties: &[(String, String)]) -> Result<Vec<HadDirectory>, Failure> {
-    let mut named = Vec::new();
+    let mut settings = Settings::default();
     for (name, value) in properties {
         let refused = |why: String| Failure::new(Stage::Request, format!("{name}={value}"), why);
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| property(*kind) == name) else {
+        if !Kind::ALL.into_iter().any(|kind| property(kind) == name) {
             return Err(refused("names no directory".into()));
-        };
-        for word in words::split(value).map_err(refused)? {
-            let mut parts = word.split(':');
-            let path = parts.next().unwrap_or_default();
-            let directory = ExecDirectory::parse(kind, path).map_err(refused)?;
-            let link = parts.next().filter(|link| !link.is_empty());
-            named.push(HadDirectory {
-                kind: kind.word().into(),
-                path: directory.path().into(),
-                links: link.map(String::from).into_iter().collect(),
-                private: true,
-            });
         }
+        settings.assign(name, value).map_err(refused)?;
     }
-    Ok(named)
-}
-
-/// The directory of a kind that only root may enter, for every kind that can have one.
-pub fn boundary(kind: Kind) -> Option<String> {
-    (kind != Kind::Configuration).then(|| format!("{}/private", kind.base()))
-}
-
-/// Where the directory is when it is behind the boundary.
-pub fn behind(directory: &ExecDirectory) -> Option<String> {
-    boundary(directory.kind()).map(|boundary| format!("{boundary}/{}", directory.path()))
-}
-
-fn up(path: &str) -> String {
-    "../".repeat(path.matches('/').count())
+    let named = settings.directories.iter().map(|asked| HadDirectory {
+        kind: asked.directory.kind().word().into(),
+        path: asked.directory.path().into(),
+        links: asked.links.iter().map(|link| link.path().into()).collect(),
+        private: true,
+    });
+    Ok(named.collect())
 }
 
 /// The links that may stand behind the boundary in the place of the tree: the sign that the public
 /// directory is about to be exchanged with it, or is used where it is.
 pub fn signs(directory: &ExecDirectory) -> [String; 2] {
-    let path = directory.path();
-    [directory.link_target(), format!("../{}{path}", up(path))]
+    [directory.link_target(), directory.adoption_record()]
 }
 
-/// What a further link at `link` points to.
-pub fn extra_targets(directory: &ExecDirectory, link: &str) -> [String; 2] {
-    let (up, path) = (up(link), directory.path());
-    [format!("{up}{path}"), format!("{up}private/{path}")]
+/// What a further link to a directory may hold: ours points to the public path, one of systemd's behind the
+/// boundary.
+pub fn extra_targets(directory: &ExecDirectory, link: &ExecDirectory) -> [String; 2] {
+    let ours = link.link_to(directory);
+    let path = directory.path();
+    let up = ours.strip_suffix(path).unwrap_or_default();
+    let systemds = format!("{up}private/{path}");
+    [ours, systemds]
 }
 
 /// The directories between the base or the boundary and `path`, which is `depth` names below it, the
@@ -166,11 +150,14 @@ mod tests {
     #[test]
     fn links_are_relative_to_where_they_stand() {
         let directory = ExecDirectory::parse(Kind::State, "a/b").expect("a directory");
-        assert_eq!(behind(&directory).as_deref(), Some("/var/lib/private/a/b"));
+        let link = |path: &str| ExecDirectory::parse(Kind::State, path).expect("a link");
         assert_eq!(signs(&directory), ["../private/a/b", "../../a/b"]);
-        assert_eq!(extra_targets(&directory, "l"), ["a/b", "private/a/b"]);
         assert_eq!(
-            extra_targets(&directory, "x/y/l"),
+            extra_targets(&directory, &link("l")),
+            ["a/b", "private/a/b"]
+        );
+        assert_eq!(
+            extra_targets(&directory, &link("x/y/l")),
             ["../../a/b", "../../private/a/b"]
         );
         let found: Vec<&str> = parents("/var/lib/private/a/b/c", 3).collect();

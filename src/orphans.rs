@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 
-use crate::cleaning::{behind, boundary};
 use crate::directory_claims::{Claims, Standing};
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, OrFail};
@@ -97,11 +96,11 @@ pub struct Privates {
 pub fn look(claims: &Claims) -> Result<Privates, Failure> {
     let mut found = Privates::default();
     for kind in Kind::ALL {
-        let Some(boundary) = boundary(kind) else {
+        let Some(boundary) = kind.boundary() else {
             continue;
         };
-        let seen = list(kind, &boundary, "", claims, &mut found);
-        seen.or_fail(kind.stage(), &boundary)?;
+        let seen = list(kind, boundary, "", claims, &mut found);
+        seen.or_fail(kind.stage(), boundary)?;
         let seen = dangling(kind, kind.base(), "", claims, &mut found);
         seen.or_fail(kind.stage(), kind.base())?;
     }
@@ -162,7 +161,7 @@ fn dangling(
         let Ok(directory) = ExecDirectory::parse(kind, &path) else {
             continue;
         };
-        let Some(behind) = behind(&directory) else {
+        let Some(behind) = directory.behind() else {
             continue;
         };
         match find(&place)? {

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::cleaning::{behind, extra_targets, parents, signs};
+use crate::cleaning::{extra_targets, parents, signs};
 use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, OrFail};
 use crate::place::{self, Place};
@@ -24,7 +24,7 @@ pub struct Target {
     /// Which.
     pub directory: ExecDirectory,
     /// Further links to it, below the base of its kind.
-    pub links: Vec<String>,
+    pub links: Vec<ExecDirectory>,
     /// Whether the service is known to have had it behind the boundary; not whether it is there.
     pub private: bool,
 }
@@ -89,7 +89,7 @@ impl Target {
     /// Whether the public directory is the service's: because it never was behind the boundary, or because a
     /// sign there says so. For `found` at the public path.
     fn owns_public(&self) -> Result<bool, Failure> {
-        let Some(behind) = behind(&self.directory) else {
+        let Some(behind) = self.directory.behind() else {
             return Ok(true);
         };
         let found = find(&behind).or_fail(self.directory.kind().stage(), &behind)?;
@@ -142,7 +142,7 @@ impl Target {
             },
             done,
         )?;
-        if let Some(behind) = behind(directory) {
+        if let Some(behind) = directory.behind() {
             let signs = signs(directory);
             self.remove_at(
                 &behind,
@@ -163,7 +163,7 @@ impl Target {
             done,
         )?;
         for link in &self.links {
-            let path = format!("{}/{link}", directory.kind().base());
+            let path = link.public();
             let targets = extra_targets(directory, link);
             self.remove_at(
                 &path,

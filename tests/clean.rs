@@ -334,6 +334,52 @@ fn what_does_not_point_where_ours_points_is_left_and_told() {
 }
 
 #[test]
+fn links_and_preserved_runtime_directories_go_with_what_they_lead_to() {
+    let arena = Arena::new();
+    let properties = [
+        "StateDirectory=wuff:alias wuff:deep/alias",
+        "RuntimeDirectory=wuff",
+        "RuntimeDirectoryPreserve=yes",
+    ];
+    run(
+        &arena,
+        "wuff",
+        &properties,
+        "echo x > /var/lib/alias/f; echo y > /run/wuff/f",
+    );
+    arena.wait_until_idle();
+    arena.sh("cat /var/lib/deep/alias/f /run/wuff/f").ok();
+    assert_eq!(
+        clean(&arena, &["wuff", "--what=all"]),
+        "/run/private/wuff\n/run/wuff\n/var/lib/private/wuff\n/var/lib/wuff\n/var/lib/alias\n\
+         /var/lib/deep/alias\n/var/lib/deep\n"
+    );
+    assert_eq!(
+        arena.sh("ls -A /var/lib /run/private").ok(),
+        "/run/private:\n\n/var/lib:\ndynuser\nprivate\n"
+    );
+}
+
+#[test]
+fn a_public_directory_that_was_a_service_s_of_a_static_user_goes() {
+    let arena = Arena::new();
+    let properties = [
+        "DynamicUser=no",
+        "User=daemon",
+        "StateDirectory=wuff",
+        "ConfigurationDirectory=wuffconf",
+    ];
+    run(&arena, "wuff", &properties, "echo x > /var/lib/wuff/f");
+    arena.wait_until_idle();
+    assert_eq!(clean(&arena, &["wuff", "--what=state"]), "/var/lib/wuff\n");
+    arena.run(["test", "-d", "/etc/wuffconf"]).ok();
+    assert_eq!(
+        clean(&arena, &["wuff", "--what=configuration"]),
+        "/etc/wuffconf\n"
+    );
+}
+
+#[test]
 fn a_public_directory_goes_only_if_it_is_known_as_the_service_s() {
     let arena = Arena::new();
     let had = r#"{"kind":"state","path":"pub","private":false},{"kind":"configuration","path":"conf","private":false},

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::table::{Table, is_passing};
 use super::{Manager, log_failure};
-use crate::cleaning::{behind, kinds, named, signs};
+use crate::cleaning::{kinds, named, signs};
 use crate::directory_claims::{Claims, Standing};
 use crate::directory_record::DirectoryRecord;
 use crate::directory_text::HadDirectory;
@@ -99,9 +99,7 @@ impl Manager {
                 .links
                 .iter()
                 .filter_map(|link| ExecDirectory::parse(kind, link).ok());
-            target
-                .links
-                .extend(links.map(|link| link.path().to_owned()));
+            target.links.extend(links);
         }
         Ok(targets.into_values().collect())
     }
@@ -140,7 +138,7 @@ impl Manager {
             .filter(|it| it.service != service.as_str());
         others
             .flat_map(|other| other.directories.iter().filter_map(HadDirectory::directory))
-            .flat_map(|theirs| [Some(theirs.public()), behind(&theirs)])
+            .flat_map(|theirs| [Some(theirs.public()), theirs.behind()])
             .flatten()
             .collect()
     }
@@ -171,7 +169,7 @@ impl Manager {
                     .or_fail(stage, path)
                     .map(|found| found != Found::Nothing)
             };
-            let hidden = behind(&theirs).map_or(Ok(false), |path| there(&path))?;
+            let hidden = theirs.behind().map_or(Ok(false), |path| there(&path))?;
             if hidden || there(&theirs.public())? {
                 let why = if named(ours) {
                     format!("{theirs} is recorded as the service {other}'s: dynuser clean {other}")

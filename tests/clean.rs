@@ -380,6 +380,31 @@ fn a_public_directory_that_was_a_service_s_of_a_static_user_goes() {
 }
 
 #[test]
+fn a_directory_that_is_used_where_it_is_mounted_is_emptied_there() {
+    let arena = Arena::new();
+    arena
+        .sh("mkdir /var/lib/wuff && mount -t tmpfs disk /var/lib/wuff && echo x > /var/lib/wuff/f")
+        .ok();
+    run(
+        &arena,
+        "wuff",
+        &["StateDirectory=wuff"],
+        "cat /var/lib/wuff/f && echo y > /var/lib/wuff/g",
+    );
+    arena.wait_until_idle();
+    let output = arena.run(["dynuser", "clean", "wuff", "--what=state"]);
+    assert!(output.stderr.contains("is a mount point"), "{output}");
+    assert_eq!(output.ok(), "/var/lib/wuff/*\n/var/lib/private/wuff\n");
+    assert_eq!(arena.sh("find /var/lib/wuff").ok(), "/var/lib/wuff\n");
+    run(
+        &arena,
+        "wuff",
+        &["StateDirectory=wuff"],
+        "echo y > /var/lib/wuff/g",
+    );
+}
+
+#[test]
 fn a_public_directory_goes_only_if_it_is_known_as_the_service_s() {
     let arena = Arena::new();
     let had = r#"{"kind":"state","path":"pub","private":false},{"kind":"configuration","path":"conf","private":false},

@@ -125,27 +125,21 @@ impl<'a> Builder<'a, '_> {
             let planned = self.steps.iter().any(|step| {
                 step.path == path && matches!(step.action, Action::MakeDirectory { .. })
             });
-            let mode = 0o755;
-            match seen.map(|path| self.observed.entry(&path)) {
-                _ if planned => {}
-                None | Some(Entry::Nothing) => {
-                    self.push(directory, &path, Action::MakeDirectory { mode, owner });
-                }
-                // Made by a start that was cut short.
+            let (mode, from, to) = (0o755, Owner::ROOT, owner);
+            // Whatever of this is done when a start is cut short: it is root's, and empty.
+            let first = match seen.map(|path| self.observed.entry(&path)) {
+                _ if planned => continue,
+                None | Some(Entry::Nothing) => Action::MakeDirectory { mode, owner: from },
                 Some(Entry::Directory {
                     uid: 0,
-                    gid,
-                    mode: 0o700,
+                    gid: 0,
                     empty: true,
                     ..
-                }) => {
-                    let from = Owner { uid: 0, gid: *gid };
-                    let to = owner;
-                    self.push(directory, &path, Action::GiveDirectory { from, to });
-                    self.push(directory, &path, Action::SetMode { mode, owner });
-                }
-                Some(_) => {}
-            }
+                }) => Action::SetMode { mode, owner: from },
+                Some(_) => continue,
+            };
+            self.push(directory, &path, first);
+            self.push(directory, &path, Action::GiveDirectory { from, to });
         }
     }
 

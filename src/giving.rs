@@ -5,10 +5,10 @@
 //! changed and removed after the last, tells the next start so, and whose the entries may be by now.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, Permissions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +22,8 @@ use sha2::{Digest, Sha256};
 use crate::apply::{Gift, open_of};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::plan::Owner;
+use crate::sys::file::replace_whole;
+use crate::sys::fs::{open_beneath, open_trusted};
 use crate::sys::give::{Given, Ids, count_entries, give_tree};
 use crate::sys::{SysResult, gone};
 
@@ -69,8 +71,11 @@ pub fn pending() -> Result<BTreeSet<String>, Failure> {
             entries => entries.or_fail(Stage::Daemon, folder)?,
         };
         for entry in entries {
-            let path = entry.or_fail(Stage::Daemon, folder)?.path();
-            paths.extend(read(&path)?.map(|note| note.path));
+            let entry = entry.or_fail(Stage::Daemon, folder)?;
+            // One with a dot was never written to its end.
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                paths.extend(read(&entry.path())?.map(|note| note.path));
+            }
         }
     }
     Ok(paths)
@@ -128,13 +133,11 @@ fn begin(gift: &Gift) -> Result<(Vec<Ids>, Vec<PathBuf>), Failure> {
         path: gift.path.clone(),
         owners: known,
     };
-    let mut written = Err(std::io::Error::from(ErrorKind::NotFound));
-    for folder in FOLDERS {
-        written = write(Path::new(folder), &name, &note);
-        if written.is_ok() {
-            break;
-        }
-    }
+    let [disk, memory] = FOLDERS;
+    let written = write(disk, &name, &note).or_else(|error| {
+        tracing::info!(%error, "is noted in {memory}");
+        write(memory, &name, &note)
+    });
     written.or_fail(gift.stage, format!("a note about {}", gift.path))?;
     owners.remove(&pair(gift.to));
     let owners = owners.into_iter().map(|(uid, gid)| Ids { uid, gid });
@@ -161,20 +164,16 @@ fn read(path: &Path) -> Result<Option<Note>, Failure> {
 }
 
 /// Writes a note, so that it is there after a loss of power too.
-fn write(folder: &Path, name: &str, note: &Note) -> std::io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+fn write(
+    folder: &str,
+    name: &str,
+    note: &Note,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let text = serde_json::to_vec(note)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(".new")
-        .permissions(Permissions::from_mode(0o600))
-        .tempfile_in(folder)?;
-    file.write_all(&text)?;
-    file.as_file().sync_all()?;
-    file.persist(folder.join(name))?;
-    fs::File::open(folder)?.sync_all()
+    let mut directory = DirBuilder::new();
+    directory.recursive(true).mode(0o700).create(folder)?;
+    let folder = open_beneath(open_trusted(folder)?, "")?;
+    Ok(replace_whole(folder, name, &text)?)
 }
 
 /// Gives the tree, and tells how far it is if that takes longer than [`PATIENCE`]; what there is to do is

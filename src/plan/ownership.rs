@@ -194,10 +194,10 @@ impl<'a> Builder<'a, '_> {
         found: &Found,
         wanted: Owner,
     ) -> Owner {
+        self.note_made(directory, settled.path_in_the_end());
         if found.owner == wanted && !self.known_of(settled).half_given {
             return wanted;
         }
-        self.note_made(directory, settled.path_in_the_end());
         self.give(directory, settled, found, wanted)
     }
 

@@ -32,7 +32,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::fstat;
+use rustix::fs::{AtFlags, StatxFlags, fstat, statx};
 use rustix::io::Errno;
 
 pub use count::count_entries;
@@ -85,7 +85,9 @@ pub fn give_tree(
     to: Ids,
     progress: &(dyn Fn(u64) + Sync),
 ) -> SysResult<Given> {
+    let asked = statx(top, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
     let giving = Giving {
+        mount: asked.during("statx", shown_as)?.stx_mnt_id,
         top,
         shown_as,
         change: Change { from, to },
@@ -99,6 +101,7 @@ pub fn give_tree(
 }
 
 struct Giving<'a> {
+    mount: u64,
     top: BorrowedFd<'a>,
     shown_as: &'a str,
     change: Change<'a>,
@@ -136,6 +139,7 @@ impl Giving<'_> {
                 links: &self.links,
                 tally: &self.tally,
                 phase,
+                mount: self.mount,
             },
             self.top,
             self.shown_as,
@@ -159,7 +163,8 @@ impl Giving<'_> {
             Whose::Old => {
                 // Whoever comes after an interruption looks at its owner only: nothing of it may be left to do.
                 self.change.translate_lists(&hands, held, &self.shown_as)?;
-                self.change.give(&hands, held, &stat, &self.shown_as)?;
+                self.change
+                    .give(&hands, held, &stat.into(), &self.shown_as)?;
                 self.tally.give();
             }
             Whose::New => self.change.translate_lists(&hands, held, &self.shown_as)?,

@@ -7,13 +7,14 @@ use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, chmod, chownat, flistxattr, fstat,
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags, chmod, chownat, flistxattr, fstat,
     getxattr, listxattr, open, setxattr,
 };
 use rustix::io::Errno;
 
 use super::acl::{ATTRIBUTES, translate};
 use super::{During, Ids, SysResult};
+use crate::sys::fs::Status;
 use crate::sys::last_error;
 use crate::sys::remove::shown;
 
@@ -204,24 +205,23 @@ impl Change<'_> {
         &self,
         hands: &Hands,
         held: Held<'_>,
-        stat: &Stat,
+        status: &Status,
         path: &dyn Display,
     ) -> SysResult<()> {
         let fd = held.fd;
-        drop_set_id(fd, stat, path)?;
+        drop_set_id(fd, status, path)?;
         // Should the old owner set one of the bits again before this: from a file that can be executed it takes them, and
         // the capabilities.
         let owner = Uid::from_raw(self.to.uid);
-        let group = Gid::from_raw(self.group(stat.st_gid));
+        let group = Gid::from_raw(self.group(status.gid));
         chownat(fd, c"", Some(owner), Some(group), AtFlags::EMPTY_PATH).during("chown", path)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind == FileType::Symlink {
+        if status.kind == FileType::Symlink {
             return Ok(());
         }
-        if kind == FileType::Directory {
+        if status.kind == FileType::Directory {
             // From a directory it does not take them.
             let stat = fstat(fd).during("fstat", path)?;
-            drop_set_id(fd, &stat, path)?;
+            drop_set_id(fd, &stat.into(), path)?;
         }
         // Only now the old owner cannot change the list any more.
         self.translate_lists(hands, held, path)
@@ -279,12 +279,11 @@ impl Change<'_> {
     }
 }
 
-fn drop_set_id(fd: BorrowedFd<'_>, stat: &Stat, path: &dyn Display) -> SysResult<()> {
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    if stat.st_mode & SET_ID == 0 || kind == FileType::Symlink {
+fn drop_set_id(fd: BorrowedFd<'_>, status: &Status, path: &dyn Display) -> SysResult<()> {
+    if status.mode & SET_ID == 0 || status.kind == FileType::Symlink {
         return Ok(());
     }
-    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777 & !SET_ID);
+    let mode = Mode::from_raw_mode(status.mode & !SET_ID);
     let link = CString::new(path_of(fd)).map_err(|_| Errno::INVAL);
     link.and_then(|link| chmod(link.as_c_str(), mode))
         .during("chmod", path)

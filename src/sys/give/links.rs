@@ -21,8 +21,8 @@ const AVERAGE: usize = MOST / 2;
 
 #[derive(Default)]
 struct Found {
-    links: u64,
-    seen: u64,
+    links: u32,
+    seen: u32,
 }
 
 #[derive(Default)]
@@ -116,7 +116,7 @@ impl Links {
     }
 
     /// One more name of a file that has `links` of them.
-    pub(super) fn count(&self, id: FileId, links: u64) {
+    pub(super) fn count(&self, id: FileId, links: u32) {
         let mut guard = self.state();
         let state = &mut *guard;
         let (device, inode) = id;
@@ -132,7 +132,7 @@ impl Links {
 
     /// Whether all names of a file of this bucket, that has `links` of them now, are in the tree. None: it is of another
     /// bucket.
-    pub(super) fn complete(&self, id: FileId, links: u64) -> Option<bool> {
+    pub(super) fn complete(&self, id: FileId, links: u32) -> Option<bool> {
         let state = self.state();
         let (device, inode) = id;
         match state.files.get(&(inode, device)) {

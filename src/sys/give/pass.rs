@@ -2,17 +2,21 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatxFlags, makedev, openat, statx};
 use rustix::io::Errno;
 
 use super::crew::{Crew, Folder, with_crew};
 use super::entry::{At, Change, Hands, Held, Way, Whose};
 use super::links::Links;
 use super::{During, SysResult, Tally};
+use crate::sys::fs::Status;
 use crate::sys::walk::{Entry, Listed, Next, Passed, Visitor, show};
 
 /// How many entries are looked at between two words of progress.
 const NEWS: u64 = 4096;
+
+/// Why what is mounted in the tree is left, and a subvolume.
+const ELSEWHERE: &str = "is another file system's";
 
 /// What a walk is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub(super) struct Looker<'a> {
     pub(super) links: &'a Links,
     pub(super) tally: &'a Tally,
     pub(super) phase: Phase,
+    /// The mount that the top is in.
+    pub(super) mount: u64,
 }
 
 /// Walks. Tells whether somebody made more than anybody is allowed.
@@ -118,7 +124,7 @@ impl Visitor for Pass<'_, '_, '_> {
         };
         match change.whose(stat.st_uid) {
             Whose::Old => {
-                change.give(self.crew.hands(), held, stat, &path)?;
+                change.give(self.crew.hands(), held, &Status::from(*stat), &path)?;
                 tally.give();
             }
             Whose::New => change.translate_lists(self.crew.hands(), held, &path)?,
@@ -133,7 +139,7 @@ impl Visitor for Pass<'_, '_, '_> {
             Passed::TooMuch => self.too_much = true,
             Passed::Moved => self.looker.tally.disturb(),
             Passed::Elsewhere if self.looker.phase == Phase::Give => {
-                self.looker.tally.leave(&path, "is another file system's");
+                self.looker.tally.leave(&path, ELSEWHERE);
             }
             Passed::Elsewhere => {}
         }
@@ -162,27 +168,25 @@ impl Looker<'_> {
         at: &At<'_>,
         listed: u64,
     ) -> SysResult<()> {
+        // A single name, as a directory shows it, and no link is followed: it can lead to nothing but this entry, or
+        // to what is mounted on it.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH
-            | ResolveFlags::NO_XDEV
-            | ResolveFlags::NO_SYMLINKS
-            | ResolveFlags::NO_MAGICLINKS;
-        let pinned = match openat2(parent, at.name, flags, Mode::empty(), resolve) {
+        let pinned = match openat(parent, at.name, flags, Mode::empty()) {
             Ok(pinned) => pinned,
             Err(Errno::NOENT) => {
                 self.tally.disturb();
                 return Ok(());
             }
-            // A file is mounted there.
-            Err(Errno::XDEV) => {
-                if self.phase == Phase::Give {
-                    self.tally.leave(at, "is another file system's");
-                }
-                return Ok(());
-            }
-            Err(errno) => return Err(errno).during("openat2", at),
+            Err(errno) => return Err(errno).during("openat", at),
         };
-        let stat = fstat(&pinned).during("fstat", at)?;
+        let asked = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+        let stat = statx(&pinned, c"", AtFlags::EMPTY_PATH, asked).during("statx", at)?;
+        if stat.stx_mnt_id != self.mount {
+            if self.phase == Phase::Give {
+                self.tally.leave(at, ELSEWHERE);
+            }
+            return Ok(());
+        }
         let held = Held {
             fd: pinned.as_fd(),
             way: match closed {
@@ -190,23 +194,30 @@ impl Looker<'_> {
                 false => Way::Pinned,
             },
         };
-        self.pinned(hands, held, &stat, at, listed)
+        let mode = u32::from(stat.stx_mode);
+        let status = Status {
+            uid: stat.stx_uid,
+            gid: stat.stx_gid,
+            mode: mode & 0o7777,
+            kind: FileType::from_raw_mode(mode),
+            id: (
+                makedev(stat.stx_dev_major, stat.stx_dev_minor),
+                stat.stx_ino,
+            ),
+        };
+        self.pinned(hands, held, (&status, stat.stx_nlink), at, listed)
     }
 
     fn pinned(
         &self,
         hands: &Hands,
         held: Held<'_>,
-        stat: &Stat,
+        (stat, links): (&Status, u32),
         at: &At<'_>,
         listed: u64,
     ) -> SysResult<()> {
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let whose = self.change.whose(stat.st_uid);
-        let id = (stat.st_dev, stat.st_ino);
-        // 32 bits on some architectures.
-        #[allow(clippy::useless_conversion)]
-        let links = u64::from(stat.st_nlink);
+        let Status { kind, uid, id, .. } = *stat;
+        let whose = self.change.whose(uid);
         match (self.phase, whose) {
             // It was no directory a moment ago: the next walk enters it.
             _ if kind == FileType::Directory => self.tally.disturb(),
@@ -214,7 +225,7 @@ impl Looker<'_> {
                 self.change.translate_lists(hands, held, at)?;
             }
             (_, Whose::New) => {}
-            (Phase::Give, Whose::Foreign) => self.tally.leave_foreign(at, stat.st_uid),
+            (Phase::Give, Whose::Foreign) => self.tally.leave_foreign(at, uid),
             (_, Whose::Foreign) => {}
             (Phase::Give, _) if is_device(kind) => self.tally.leave(at, "is a device"),
             (_, _) if is_device(kind) => {}

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 
+import give
+
 BENCH = "/run/bench"
 DYNUSER = f"{BENCH}/dynuser"
 UID = "61184"
@@ -309,6 +311,7 @@ def main():
     write(f"{BENCH}/nsswitch.conf", "passwd: files dynuser\ngroup: files dynuser\nshadow: files\n")
     launches(False, rounds)
     look_ups()
+    print_table(*give.table(f"{BENCH}/give", 200_000, max(3, rounds // 40)))
     pool()
     print(f"\nSizes: `libnss_dynuser.so.2` {os.stat(f'{BENCH}/libnss_dynuser.so.2').st_size:,} bytes, "
           f"`dynuser` {os.stat(DYNUSER).st_size:,} bytes.")

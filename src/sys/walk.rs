@@ -32,7 +32,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::remove::{open_directory, shown};
+use super::remove::open_directory;
 use super::{During, SysResult};
 pub(crate) use visitor::{Entry, Listed, Next, Passed, Visitor};
 use visitor::{Looks, Visit};
@@ -51,12 +51,6 @@ const EXTRA: u64 = 65_536;
 
 /// How many entries there are if the file system does not tell (tmpfs without a limit on inodes).
 const UNKNOWN: u64 = 1 << 24;
-
-/// How long a path may be before names are left out of it. It is for people only.
-const LONG: usize = 1024;
-
-/// What stands for names that were left out.
-const LEFT_OUT: &str = "/\u{2026}";
 
 const READ: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -386,15 +380,6 @@ impl<'a> Walk<'a> {
             self.visitor.passed(&self.path, Passed::TooMuch);
         }
         *spent < self.allowance
-    }
-
-    fn lengthen(&mut self, name: &CStr) {
-        if self.path.len() < LONG {
-            self.path.push('/');
-            self.path.push_str(&shown(name));
-        } else if !self.path.ends_with(LEFT_OUT) {
-            self.path.push_str(LEFT_OUT);
-        }
     }
 }
 

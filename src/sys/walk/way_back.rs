@@ -1,5 +1,6 @@
 //! The way back up, although somebody may have moved a directory that we are in.
 
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -7,7 +8,14 @@ use rustix::fs::{Mode, RawDir, ResolveFlags, SeekFrom, fstat, openat2, seek};
 use rustix::io::Errno;
 
 use super::{FIRST_BUFFER, Level, Passed, READ, Walk};
+use crate::sys::remove::shown;
 use crate::sys::{During, SysResult};
+
+/// How long a path may be before names are left out of it. It is for people only.
+const LONG: usize = 1024;
+
+/// What stands for names that were left out.
+const LEFT_OUT: &str = "/\u{2026}";
 
 impl Walk<'_> {
     /// Opens the last level (None: that is `unit`) from `here` below it, which we leave. If `here` was moved,
@@ -80,6 +88,16 @@ impl Walk<'_> {
         Ok(child
             .ok()
             .and_then(|(child, level, _)| (level.inode == inode).then_some(child)))
+    }
+
+    /// Adds the name of the entry that is looked at to the path.
+    pub(super) fn lengthen(&mut self, name: &CStr) {
+        if self.path.len() < LONG {
+            self.path.push('/');
+            self.path.push_str(&shown(name));
+        } else if !self.path.ends_with(LEFT_OUT) {
+            self.path.push_str(LEFT_OUT);
+        }
     }
 
     /// Takes the last level away, and tells which directory it was.

@@ -25,7 +25,7 @@ const SET_ID: u32 = 0o6000;
 const WRITABLE: u32 = 0o022;
 
 /// What is read of the names of extended attributes before the lists are asked for by their own names.
-const NAMES: usize = 1024;
+const NAMES: usize = 256;
 
 /// The longest value of an extended attribute (`XATTR_SIZE_MAX`).
 const LONGEST: usize = 64 * 1024;

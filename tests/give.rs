@@ -358,33 +358,6 @@ fn a_hundred_thousand_directories_deep() {
 }
 
 #[test]
-fn a_directory_that_grows_meanwhile_has_an_end() {
-    let tree = Tree::new();
-    let growing = tree.directory("growing");
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let grow = scope.spawn(|| {
-            let mut made = 0_u64;
-            while !stop.load(Ordering::Relaxed) && made < 1_000_000 {
-                let path = growing.join(format!("{made}"));
-                fs::create_dir(&path).unwrap();
-                own(&path, OLD);
-                made += 1;
-            }
-            made
-        });
-        let given = tree.try_give(&[OLD]);
-        stop.store(true, Ordering::Relaxed);
-        let made = grow.join().unwrap();
-        assert!(made < 1_000_000, "it went on as long as the directory grew");
-        match given {
-            Ok(given) => assert!(given.given >= 2, "{given:?}"),
-            Err(error) => assert_eq!(error.errno, Errno::BUSY),
-        }
-    });
-}
-
-#[test]
 fn what_is_put_under_a_name_meanwhile_is_never_given() {
     const TRIES: u64 = 3_000;
     let tree = Tree::new();

@@ -48,6 +48,12 @@ const PASSES: u32 = 3;
 /// How many of the entries that were left are named.
 const EXAMPLES: usize = 8;
 
+/// How many entries of one owner may be in a tree at least, whatever the file system says of itself.
+#[cfg(not(test))]
+const LEAST: u64 = 1 << 24;
+#[cfg(test)]
+const LEAST: u64 = 0;
+
 /// An owner and a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ids {

@@ -64,10 +64,12 @@ const READ: OFlags = OFlags::RDONLY
 ///
 /// Of `visit`; what the kernel refuses, with the path. `EBUSY` if the top itself grows as fast as we read.
 pub(crate) fn walk(top: BorrowedFd<'_>, shown_as: &str, visit: &mut Visit<'_>) -> SysResult<()> {
-    show(top, shown_as, &mut Looks(visit))
+    show(top, shown_as, 0, &mut Looks(visit))
 }
 
-/// As [`walk`], for somebody who wants to see more than entries, or look at less.
+/// As [`walk`], for somebody who wants to see more than entries, or look at less. No less than `least` entries of
+/// one user's directories are looked at: where the file system is made of several, as overlayfs is, it tells the
+/// number of files of one of them.
 ///
 /// # Errors
 ///
@@ -75,6 +77,7 @@ pub(crate) fn walk(top: BorrowedFd<'_>, shown_as: &str, visit: &mut Visit<'_>) -
 pub(crate) fn show(
     top: BorrowedFd<'_>,
     shown_as: &str,
+    least: u64,
     visitor: &mut dyn Visitor,
 ) -> SysResult<()> {
     let device = fstat(top).during("fstat", shown_as)?.st_dev;
@@ -86,7 +89,8 @@ pub(crate) fn show(
     // What stays where it is cannot reach it: that is read 1 + AGAIN times at most.
     let allowance = entries
         .saturating_mul(u64::from(AGAIN).saturating_add(2))
-        .saturating_add(EXTRA);
+        .saturating_add(EXTRA)
+        .max(least);
     Walk::new(shown_as, device, allowance, visitor).top(top)
 }
 

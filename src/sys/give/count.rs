@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::FileType;
 
+use super::LEAST;
 use crate::sys::SysResult;
 use crate::sys::walk::{Entry, Listed, Next, Visitor, show};
 
@@ -18,7 +19,7 @@ use crate::sys::walk::{Entry, Listed, Next, Visitor, show};
 /// What the kernel refuses, with the path.
 pub fn count_entries(top: BorrowedFd<'_>, shown_as: &str, stop: &AtomicBool) -> SysResult<u64> {
     let mut count = Count { entries: 0, stop };
-    show(top, shown_as, &mut count)?;
+    show(top, shown_as, LEAST, &mut count)?;
     Ok(count.entries)
 }
 

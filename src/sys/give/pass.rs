@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::crew::{Crew, Folder, with_crew};
 use super::entry::{At, Change, Hands, Held, Way, Whose};
 use super::links::Links;
-use super::{During, SysResult, Tally};
+use super::{During, LEAST, SysResult, Tally};
 use crate::sys::fs::Status;
 use crate::sys::walk::{Entry, Listed, Next, Passed, Visitor, show};
 
@@ -54,7 +54,7 @@ pub(super) fn run(
             looked: 0,
             too_much: false,
         };
-        show(top, shown_as, &mut pass)?;
+        show(top, shown_as, LEAST, &mut pass)?;
         if looker.phase == Phase::Give {
             progress(pass.looked);
         }

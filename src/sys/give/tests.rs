@@ -1,9 +1,10 @@
-//! The rest is in tests/give.rs. Here few files fill the table of those with several names.
+//! The rest is in tests/give.rs. Here fewer files fill a table, and fewer entries are too many.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::thread;
 
 use super::*;
 
@@ -46,4 +47,44 @@ fn more_files_with_several_names_than_are_counted_at_once() {
     assert_eq!(given.given, files - files.div_ceil(10) + 3);
     assert_eq!(given.left, left);
     assert_eq!(fs::metadata(&top).unwrap().uid(), new);
+}
+
+#[test]
+fn a_directory_that_grows_meanwhile_has_an_end() {
+    const MOST: u64 = 2_000_000;
+    let (old, new) = (61_313, 61_314);
+    let ids = |id| Ids { uid: id, gid: id };
+    let top = tempfile::tempdir_in("/dev/shm").unwrap();
+    let growing = top.path().join("growing");
+    fs::create_dir(&growing).unwrap();
+    for path in [top.path(), &growing] {
+        chown(path, Some(old), Some(old)).unwrap();
+    }
+    let directory = File::open(top.path()).unwrap();
+    let stop = AtomicBool::new(false);
+    let (begun, wait) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        let grow = scope.spawn(|| {
+            let mut made = 0;
+            while !stop.load(Ordering::Relaxed) && made < MOST {
+                let path = growing.join(format!("{made}"));
+                fs::create_dir(&path).unwrap();
+                chown(&path, Some(old), Some(old)).unwrap();
+                made += 1;
+                if made == 1000 {
+                    begun.send(()).unwrap();
+                }
+            }
+            made
+        });
+        wait.recv().unwrap();
+        let given = give_tree(directory.as_fd(), "/t", &[ids(old)], ids(new), &|_| ());
+        let top_is = fs::metadata(top.path()).unwrap().uid();
+        stop.store(true, Ordering::Relaxed);
+        assert!(grow.join().unwrap() < MOST, "as long as it grew");
+        match given {
+            Ok(given) => assert!(given.given >= 1_002 && top_is == new, "{given:?}"),
+            Err(error) => assert_eq!((error.errno, top_is), (Errno::BUSY, old), "{error}"),
+        }
+    });
 }

@@ -6,8 +6,8 @@
 //! descriptor: whatever is put under its name meanwhile is not touched. Only what belongs to one of the
 //! old owners is given: a link that somebody made to a file of root stays root's.
 //!
-//! * A file with several names is given only if all of them are in the tree. Otherwise one of its names may be
-//!   something that matters elsewhere.
+//! * A file with several names is given only if all of them are in the tree, in directories that nobody else can write
+//!   to. Otherwise one of its names may be something that matters elsewhere.
 //! * Devices are left, and what is mounted in the tree is not entered.
 //! * Set-ID bits go before the owner changes, file capabilities with it: a program of the old
 //!   owner must not act as the new one.

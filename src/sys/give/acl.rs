@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 /// The two attributes that hold a list: that of the file, and that of a directory for what is made in it.
-pub(super) const ATTRIBUTES: [&str; 2] = ["system.posix_acl_access", "system.posix_acl_default"];
+pub(super) const ATTRIBUTES: [&str; 2] = [ACCESS, "system.posix_acl_default"];
+pub(super) const ACCESS: &str = "system.posix_acl_access";
 
 const VERSION: u32 = 2;
 const USER_OBJ: u16 = 0x01;

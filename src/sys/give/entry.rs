@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::acl::{ATTRIBUTES, translate};
+use super::acl::{ACCESS, ATTRIBUTES, translate};
 use super::{During, Ids, SysResult};
 use crate::sys::fs::Status;
 use crate::sys::last_error;
@@ -21,8 +21,9 @@ use crate::sys::remove::shown;
 /// The set-user-ID and the set-group-ID bit.
 const SET_ID: u32 = 0o6000;
 
-/// The right of the group, and of others, to write.
-const WRITABLE: u32 = 0o022;
+/// The right of the group to write, and that of others.
+const WRITABLE: u32 = 0o020;
+const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// What is read of the names of extended attributes before the lists are asked for by their own names.
 const NAMES: usize = 256;
@@ -51,6 +52,18 @@ pub(super) enum Whose {
     Old,
     New,
     Foreign,
+}
+
+/// Who can change the names in a directory. It stays so: only its owner can change that, and a rename that was
+/// allowed before the owner changed is over, since it and the change hold the same lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doors {
+    /// Root and the new owner.
+    Closed,
+    /// The old owners too, or the group of one of them.
+    Known,
+    /// Others.
+    Open,
 }
 
 /// Who gives to whom.
@@ -165,14 +178,25 @@ fn path_of(fd: BorrowedFd<'_>) -> String {
 }
 
 impl Change<'_> {
-    /// Whether nobody but root and the new owner can change the names in a directory. It stays so.
-    ///
-    /// Where there is an access control list the bits of the group are its mask, and so for all whom it names. A rename
-    /// that was allowed before the owner changed is over: it and the change hold the same lock.
-    pub(super) fn closed(&self, directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+    /// Who can change the names in a directory, open for reading.
+    pub(super) fn doors(&self, directory: BorrowedFd<'_>) -> Result<Doors, Errno> {
         let stat = fstat(directory)?;
-        let ours = stat.st_uid == self.to.uid || stat.st_uid == 0;
-        Ok(ours && stat.st_mode & WRITABLE == 0)
+        let known = stat.st_uid == 0 || self.whose(stat.st_uid) != Whose::Foreign;
+        let groups = self.from.iter().map(|old| old.gid);
+        let mut groups = groups.chain([0, self.to.gid]);
+        let by_group = stat.st_mode & WRITABLE != 0;
+        // Where there is a list the bits of the group are its mask, and so for all whom it names.
+        if !known
+            || stat.st_mode & WRITABLE_BY_OTHERS != 0
+            || by_group && (!groups.any(|gid| gid == stat.st_gid) || has_list(directory)?)
+        {
+            return Ok(Doors::Open);
+        }
+        match self.whose(stat.st_uid) {
+            Whose::Old => Ok(Doors::Known),
+            _ if by_group => Ok(Doors::Known),
+            _ => Ok(Doors::Closed),
+        }
     }
 
     pub(super) fn whose(&self, uid: u32) -> Whose {
@@ -276,6 +300,20 @@ impl Change<'_> {
             return Ok(());
         };
         setxattr(&link, attribute, &list, XattrFlags::REPLACE).during("setxattr", path)
+    }
+}
+
+/// Whether a directory has an access control list. What cannot be told counts as one.
+fn has_list(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mut names = [0; NAMES];
+    match flistxattr(directory, names.as_mut_slice()) {
+        Ok(length) => Ok(names.get(..length).is_none_or(|names| {
+            let mut names = names.split(|byte| *byte == 0);
+            names.any(|name| name == ACCESS.as_bytes())
+        })),
+        Err(Errno::OPNOTSUPP) => Ok(false),
+        Err(Errno::RANGE | Errno::TOOBIG) => Ok(true),
+        Err(errno) => Err(errno),
     }
 }
 

@@ -6,7 +6,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatxFlags, makedev, ope
 use rustix::io::Errno;
 
 use super::crew::{Crew, Folder, with_crew};
-use super::entry::{At, Change, Hands, Held, Way, Whose};
+use super::entry::{At, Change, Doors, Hands, Held, Way, Whose};
 use super::links::Links;
 use super::{During, LEAST, SysResult, Tally};
 use crate::sys::fs::Status;
@@ -107,8 +107,10 @@ impl Visitor for Pass<'_, '_, '_> {
                 above: entry.path.rsplit_once('/').map_or("", |(above, _)| above),
                 name: entry.name,
             };
+            let doors = self.looker.change.doors(entry.parent);
+            let doors = doors.during("fstat", at.above)?;
             self.looker
-                .entry(self.crew.hands(), (entry.parent, false), &at, inode)?;
+                .entry(self.crew.hands(), (entry.parent, doors), &at, inode)?;
         }
         Ok(Next::Skip)
     }
@@ -148,23 +150,23 @@ impl Visitor for Pass<'_, '_, '_> {
 
 impl Looker<'_> {
     fn folder(&self, hands: &Hands, folder: &Folder) -> SysResult<()> {
-        let closed = self
+        let doors = self
             .change
-            .closed(folder.fd())
+            .doors(folder.fd())
             .during("fstat", &folder.path)?;
         for (name, inode) in folder.entries() {
             let above = &folder.path;
-            self.entry(hands, (folder.fd(), closed), &At { above, name }, inode)?;
+            self.entry(hands, (folder.fd(), doors), &At { above, name }, inode)?;
         }
         Ok(())
     }
 
-    /// Pins an entry that is no directory, and does what is to be done with it. Its parent comes with whether
-    /// it is [`Change::closed`].
+    /// Pins an entry that is no directory, and does what is to be done with it. Its parent comes with its
+    /// doors.
     fn entry(
         &self,
         hands: &Hands,
-        (parent, closed): (BorrowedFd<'_>, bool),
+        (parent, doors): (BorrowedFd<'_>, Doors),
         at: &At<'_>,
         listed: u64,
     ) -> SysResult<()> {
@@ -189,9 +191,9 @@ impl Looker<'_> {
         }
         let held = Held {
             fd: pinned.as_fd(),
-            way: match closed {
-                true => Way::Named(parent, at.name),
-                false => Way::Pinned,
+            way: match doors {
+                Doors::Closed => Way::Named(parent, at.name),
+                Doors::Known | Doors::Open => Way::Pinned,
             },
         };
         let mode = u32::from(stat.stx_mode);
@@ -205,13 +207,14 @@ impl Looker<'_> {
                 stat.stx_ino,
             ),
         };
-        self.pinned(hands, held, (&status, stat.stx_nlink), at, listed)
+        self.pinned(hands, held, doors, (&status, stat.stx_nlink), at, listed)
     }
 
     fn pinned(
         &self,
         hands: &Hands,
         held: Held<'_>,
+        doors: Doors,
         (stat, links): (&Status, u32),
         at: &At<'_>,
         listed: u64,
@@ -230,10 +233,12 @@ impl Looker<'_> {
             (Phase::Give, _) if is_device(kind) => self.tally.leave(at, "is a device"),
             (_, _) if is_device(kind) => {}
             (Phase::Give, Whose::Old) if links > 1 => self.links.note(id, listed),
+            // Others could show us one name twice, and have one outside.
+            (Phase::Count, Whose::Old) if doors == Doors::Open => {}
             (Phase::Count, Whose::Old) => self.links.count(id, links),
             (Phase::Settle, Whose::Old) if self.links.complete(id, links) != Some(true) => {
                 if self.links.complete(id, links).is_some() {
-                    self.tally.leave(at, "has another name outside");
+                    self.tally.leave(at, "may have another name outside");
                 }
             }
             (Phase::Give | Phase::Settle, Whose::Old) => {

@@ -86,6 +86,10 @@ points! {
     LeaseAdopted "lease-adopted"
     /// The names of the adopted leases are there again, and no others.
     NamesRepublished "names-republished"
+    /// Some of a tree has its new owner: the first file, and each thousandth.
+    TreeHalfGiven "tree-half-given"
+    /// All of a tree but its top has its new owner.
+    TreeGiven "tree-given"
 }
 
 /// Says that `point` was reached. Does nothing in a program that is shipped.

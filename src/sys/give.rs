@@ -40,6 +40,7 @@ use entry::{Change, Hands, Held, Way, Whose};
 use links::Links;
 use pass::{Looker, Phase};
 
+use super::fault::{Point, reached};
 use super::{During, SysResult};
 
 /// How often the tree is walked through if somebody moves what is in it.
@@ -53,6 +54,9 @@ const EXAMPLES: usize = 8;
 const LEAST: u64 = 1 << 24;
 #[cfg(test)]
 const LEAST: u64 = 0;
+
+/// After how many changes there is a point at which tests end the process.
+const FAULT_EVERY: u64 = 1000;
 
 /// An owner and a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,11 +171,12 @@ impl Giving<'_> {
         };
         match self.change.whose(stat.st_uid) {
             Whose::Old => {
+                reached(Point::TreeGiven);
                 // Whoever comes after an interruption looks at its owner only: nothing of it may be left to do.
                 self.change.translate_lists(&hands, held, &self.shown_as)?;
                 self.change
                     .give(&hands, held, &stat.into(), &self.shown_as)?;
-                self.tally.give();
+                self.tally.given.fetch_add(1, Ordering::Relaxed);
             }
             Whose::New => self.change.translate_lists(&hands, held, &self.shown_as)?,
             Whose::Foreign => self.tally.leave_foreign(&self.shown_as, stat.st_uid),
@@ -201,7 +206,10 @@ impl Tally {
     }
 
     fn give(&self) {
-        self.given.fetch_add(1, Ordering::Relaxed);
+        let before = self.given.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(FAULT_EVERY) {
+            reached(Point::TreeHalfGiven);
+        }
     }
 
     fn leave(&self, path: &dyn Display, why: &str) {

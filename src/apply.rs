@@ -65,10 +65,23 @@ impl<E: Into<Reason>> From<E> for Stop {
 }
 
 impl NotYet {
+    /// Where it was found out.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Immovable([path, _]) | Self::Unmappable(path) => path,
+            Self::Give(gift) => &gift.path,
+        }
+    }
+
     /// What there is to say when the same is found out twice.
     pub fn failure(&self, stage: Stage) -> Failure {
         let (subject, why) = match self {
-            Self::Immovable([one, other]) => (one, format!("cannot be moved to {other}")),
+            Self::Immovable([one, other]) => (
+                one,
+                format!(
+                    "cannot be moved to {other}: something is mounted there, or it is on another file system"
+                ),
+            ),
             Self::Unmappable(path) => (
                 path,
                 "the file system there cannot show it as somebody else's".into(),

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use crate::exec_directory::Kind;
+use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::observed::{Entry, Observed};
-use crate::place;
+use crate::place::{self, Place};
 use crate::plan::questions;
 use crate::spec::Spec;
 use crate::sys::SysResult;
@@ -50,6 +50,10 @@ pub fn look(spec: &Spec) -> Result<Observed, Failure> {
         let found = entry(&path).or_fail(stage, &path)?;
         observed.entries.insert(path, found);
     }
+    for place in spec.places() {
+        look_for_the_empty_one(&mut observed, place)
+            .or_fail(place.kind().stage(), place.public())?;
+    }
     Ok(observed)
 }
 
@@ -71,6 +75,22 @@ pub fn owners(spec: &Spec) -> Result<Vec<u32>, Failure> {
         }
     }
     Ok(owners)
+}
+
+/// Where two directories are in each other's way, the one behind the boundary may be empty, whoever's it is.
+fn look_for_the_empty_one(observed: &mut Observed, place: &ExecDirectory) -> SysResult<()> {
+    let Some(behind) = place.behind() else {
+        return Ok(());
+    };
+    let public = observed.entry(&place.public());
+    if !matches!(public, Entry::Directory { .. }) {
+        return Ok(());
+    }
+    if let Some(Entry::Directory { empty, .. }) = observed.entries.get_mut(&behind) {
+        let Place { parent, name } = place::find(&behind)?;
+        *empty = is_empty(open_beneath(&parent, &name)?)?;
+    }
+    Ok(())
 }
 
 /// What is at a path, without following a link below its base.

@@ -90,6 +90,14 @@ impl Learned {
     }
 }
 
+/// The stage that fails with what is at a path.
+fn stage(spec: &Spec, path: &str) -> Stage {
+    let place = spec
+        .places()
+        .find(|place| path.starts_with(place.kind().base()));
+    place.map_or(Stage::Namespace, |place| place.kind().stage())
+}
+
 /// Who the launcher becomes.
 pub(super) fn adopter(spec: &Spec, identity: &Identity, has_namespace: bool) -> Adopter {
     Adopter {
@@ -169,7 +177,7 @@ impl Manager {
                 }
                 Prepared::NotYet(why) => why,
             };
-            learned.learn(&why, Stage::Namespace)?;
+            learned.learn(&why, stage(spec, why.path()))?;
             if let NotYet::Give(gift) = why {
                 let give = || giving::give(&gift, progress);
                 self.yard.aside(spec, alone, give)?;

@@ -150,10 +150,10 @@ impl<'a> Builder<'a, '_> {
             )
         });
         match moving.next() {
-            Some(step) if self.observed.shared.contains(&public) => Err(Failure::new(
+            Some(_) if self.observed.shared.contains(&public) => Err(Failure::new(
                 directory.stage(),
                 public,
-                format!("another service runs in it, and this one would have to {step}"),
+                "another service runs in it, and would lose it: it would have to be moved, or given to this one; stop that one first",
             )),
             _ => Ok(()),
         }
@@ -277,7 +277,8 @@ impl<'a> Builder<'a, '_> {
                     self.note_made(directory, &path);
                     self.push(directory, &path, Action::MakeLink { target });
                 }
-                Entry::Link(found) if *found == target => {}
+                // Left by a start that was to preserve it: now it goes with the lease.
+                Entry::Link(found) if *found == target => self.note_made(directory, &path),
                 Entry::Link(found) => {
                     return Err(elsewhere(directory.stage(), path, found, &target));
                 }

@@ -194,6 +194,7 @@ impl<'a> Builder<'a, '_> {
         found: &Found,
         wanted: Owner,
     ) -> Owner {
+        // Whoever had it until now: one in /run that comes out from behind the boundary goes with the lease.
         self.note_made(directory, settled.path_in_the_end());
         if found.owner == wanted && !self.known_of(settled).half_given {
             return wanted;
@@ -209,7 +210,8 @@ impl<'a> Builder<'a, '_> {
         found: &Found,
         wanted: Owner,
     ) -> Result<Owner, Failure> {
-        if directory.kind() != Kind::Runtime {
+        // One in /run that goes with the lease would take what somebody else has in it along.
+        if directory.kind() != Kind::Runtime || self.spec.keeps_runtime_directories() {
             return Ok(self.give_unless(directory, settled, found, wanted));
         }
         // Made and not yet given, by a start that was cut short.

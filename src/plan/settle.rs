@@ -283,7 +283,9 @@ impl<'a> Builder<'a, '_> {
         } = ways;
         let target = target.clone();
         let settled = Settled::new(Placement::Behind, behind, Some(behind));
-        if self.observed.immovable.contains(public) && directory.kind() != Kind::Runtime {
+        // One that goes with the lease is for others to reach: it must be at its public path.
+        let may_stay = directory.kind() != Kind::Runtime || self.spec.keeps_runtime_directories();
+        if self.observed.immovable.contains(public) && may_stay {
             return match linked {
                 true => settled,
                 false => settled.then(public, Action::MakeLink { target }),

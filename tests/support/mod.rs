@@ -5,10 +5,13 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 mod command;
+pub(crate) mod directories;
 pub(crate) mod inside;
 pub(crate) mod invariants;
 pub(crate) mod random;
 pub(crate) mod service;
+pub(crate) mod state;
+pub(crate) mod volumes;
 mod world;
 
 use std::env;

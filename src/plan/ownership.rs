@@ -161,7 +161,9 @@ impl<'a> Builder<'a, '_> {
         if found.owner.uid == 0 && found.empty {
             return self.give_empty(directory, settled, found, wanted);
         }
-        if found.owner.uid == 0 || half_given || unmappable {
+        // Mapped, what the service makes would be root's on disk, or of root's group.
+        let roots = found.owner.uid == 0 || found.owner.gid == 0;
+        if roots || half_given || unmappable {
             return self.give(directory, settled, found, wanted);
         }
         found.owner

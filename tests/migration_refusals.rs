@@ -264,3 +264,45 @@ fn a_failure_tells_the_same_twice() {
     arena.run(["rm", "/var/lib/zzz"]).ok();
     kind.run(&arena, As::Dynamic("mover"), "zzz", "true").ok();
 }
+
+#[test]
+fn a_service_cannot_lead_another_one_out_of_a_directory_that_it_owns() {
+    let arena = host();
+    arena
+        .sh("mkdir -m 700 /srv/victim && echo kept > /srv/victim/file")
+        .ok();
+    for kind in &KINDS {
+        for plant in [
+            "ln -s /srv/victim bar",
+            "mkdir bar",
+            "mkdir real && ln -s real bar",
+        ] {
+            let script = format!("cd {} && rm -rf bar real && {plant}", kind.public("foo"));
+            kind.run(&arena, As::Dynamic("mallory"), "foo", &script)
+                .ok();
+            for user in ALL {
+                let output = kind.run(&arena, user, "foo/bar", "echo it runs");
+                assert_eq!(output.stdout, "", "{plant}: {output}");
+                output.fails(kind.status);
+            }
+            // Not the service that owns both either, if what it names is a link.
+            let output = kind.run(
+                &arena,
+                As::Dynamic("mallory"),
+                "foo foo/bar",
+                "echo it runs",
+            );
+            if plant.contains("ln") {
+                output.fails(kind.status);
+            } else {
+                output.ok();
+            }
+        }
+    }
+    assert_eq!(
+        arena
+            .sh("stat -c '%a %u:%g' /srv/victim; ls /srv/victim; cat /srv/victim/file")
+            .ok(),
+        "700 0:0\nfile\nkept\n"
+    );
+}

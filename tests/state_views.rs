@@ -229,3 +229,77 @@ fn a_directory_of_an_overlay_s_lower_layer_is_used_where_it_is() {
         "deep file new-0 new-1 "
     );
 }
+
+#[test]
+fn a_tree_of_a_user_whose_group_is_root_s_does_not_let_a_service_make_files_of_that_group() {
+    // Mapped as it is, what the service makes would have the group root on disk.
+    for volume in VOLUMES {
+        let host = Host::on(volume);
+        let make = "mkdir /var/lib/private/vol && ln -s private/vol /var/lib/vol && cd /var/lib/vol && \
+                    echo kept > file && chown -R 61300:0 . && chmod 770 . && chmod 660 file";
+        host.arena.sh(make).ok();
+        let script = "cd /var/lib/vol; cat file; echo more >> file; touch new; stat -c %u:%g . file new | sort -u; echo $(id -u):$(id -g)";
+        let seen = host.run("guest", &["StateDirectory=vol"], script).ok();
+        let lines: Vec<&str> = seen.lines().collect();
+        assert_eq!(lines.first(), Some(&"kept"), "{volume:?}: {seen}");
+        assert_eq!(
+            (lines.len(), lines.get(1)),
+            (3, lines.get(2)),
+            "{volume:?}: all its own: {seen}"
+        );
+        let group = host
+            .arena
+            .run(["stat", "-c", "%g", "/var/lib/private/vol/new"])
+            .ok();
+        assert_ne!(group, "0\n", "{volume:?}");
+    }
+}
+
+#[test]
+fn a_tree_of_a_user_and_another_group_keeps_both() {
+    for volume in VOLUMES {
+        let host = Host::on(volume);
+        let make = "mkdir /var/lib/private/vol && ln -s private/vol /var/lib/vol && cd /var/lib/vol && \
+                    echo kept > file && chown -R 61300:100 . && chmod 770 . && chmod 660 file";
+        host.arena.sh(make).ok();
+        let script = "cd /var/lib/vol; echo $(id -u):$(id -g); touch new; stat -c %u:%g . file new | sort -u";
+        let seen = host.run("guest", &["StateDirectory=vol"], script).ok();
+        let lines: Vec<&str> = seen.lines().collect();
+        assert_eq!(
+            (lines.len(), lines.first()),
+            (2, lines.get(1)),
+            "{volume:?}: {seen}"
+        );
+        let disk = host
+            .arena
+            .run(["stat", "-c", "%u:%g", "/var/lib/private/vol/new"])
+            .ok();
+        let own = lines.first().copied().unwrap_or_default();
+        let expected = if volume.maps() { "61300:100" } else { own };
+        assert_eq!(disk.trim_end(), expected, "{volume:?}");
+    }
+}
+
+#[test]
+fn files_of_the_service_s_own_number_in_a_tree_of_another_are_not_its_own() {
+    // Whoever had the number before has left them.
+    for volume in VOLUMES.into_iter().filter(|volume| volume.maps()) {
+        let host = Host::on(volume);
+        let uid = host.run("guest", &[], "id -u").ok().trim_end().to_owned();
+        let make = format!(
+            "mkdir /var/lib/private/vol && ln -s private/vol /var/lib/vol && cd /var/lib/vol && \
+             echo secret > file && chmod 600 file && chown {uid}:{uid} file && chown 61300:61300 ."
+        );
+        host.arena.sh(&make).ok();
+        let seen = host.run(
+            "guest",
+            &["StateDirectory=vol"],
+            "id -u; cat /var/lib/vol/file",
+        );
+        assert_eq!(seen.stdout, format!("{uid}\n"), "{volume:?}: {seen}");
+        assert!(
+            seen.stderr.contains("Permission denied"),
+            "{volume:?}: {seen}"
+        );
+    }
+}

@@ -227,3 +227,25 @@ fn a_temporary_file_system_over_the_boundary_hides_nothing_that_was_to_be_seen()
         arena.run(["rm", "/var/lib/x/file"]).ok();
     }
 }
+
+#[test]
+fn configuration_is_still_to_be_seen_and_not_to_be_written_to() {
+    let arena = host();
+    arena.sh("mkdir /etc/box && echo set > /etc/box/file").ok();
+    let properties = [
+        "ConfigurationDirectory=box new/deep",
+        "TemporaryFileSystem=/etc",
+    ];
+    let script = "ls /etc; cat /etc/box/file; touch /etc/box/mine 2>&1; ls -d /etc/new/deep";
+    let seen = run(&arena, DYNAMIC, &properties, script).ok();
+    assert!(seen.starts_with("box\n"), "{seen}");
+    assert!(
+        seen.contains("\nset\n") && seen.ends_with("/etc/new/deep\n"),
+        "{seen}"
+    );
+    assert!(
+        seen.contains("Read-only file system") || seen.contains("Permission denied"),
+        "{seen}"
+    );
+    assert!(!seen.contains("shadow"), "{seen}");
+}

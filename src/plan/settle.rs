@@ -234,9 +234,10 @@ impl<'a> Builder<'a, '_> {
                 self.drop_record(directory, behind, record);
                 Ok(here(None))
             }
+            // The record goes last: until the tree is given, it is what keeps its number from others.
             (Entry::Directory { .. }, Entry::Link(record)) if ways.is_record(record) => {
-                self.drop_record(directory, behind, record);
-                Ok(here(Some(public)))
+                let target = record.clone();
+                Ok(here(Some(public)).then(behind, Action::RemoveLink { target }))
             }
             // What was behind the boundary is gone, and left its link.
             (Entry::Link(found), Entry::Nothing) if found == target => {

@@ -36,7 +36,7 @@ struct Way {
     there: &'static str,
 }
 
-const WAYS: [Way; 11] = [
+const WAYS: [Way; 12] = [
     Way {
         name: "of a former number, public to private",
         before: "mkdir /var/lib/m; cd /var/lib/m; tree; chown -hR 61200:61200 .; ln -s m /var/lib/other",
@@ -98,6 +98,14 @@ const WAYS: [Way; 11] = [
         there: "/var/lib/m",
     },
     Way {
+        name: "a mount point that was adopted, for a user that the host has",
+        before: "mkdir -m 700 /var/lib/private; ln -s ../m /var/lib/private/m; mkdir /var/lib/m; \
+            mount -t tmpfs -o mode=700 m /var/lib/m; cd /var/lib/m; tree; chown -hR 61200:61200 .",
+        properties: &["DynamicUser=no", "User=daemon", "StateDirectory=m"],
+        places: &["/var/lib/m"],
+        there: "/var/lib/m",
+    },
+    Way {
         name: "on another file system than the boundary",
         before: "mkdir -m 700 /var/lib/private; mount -t tmpfs -o mode=700 private /var/lib/private; \
             mkdir /var/lib/m; cd /var/lib/m; tree",
@@ -113,10 +121,9 @@ const WAYS: [Way; 11] = [
         there: "/var/lib/m",
     },
     Way {
-        name: "a runtime directory that is preserved no longer",
-        before: "mkdir -m 700 /run/private; mkdir /run/private/m; ln -s private/m /run/m; \
-            cd /run/private/m; tree; chown -hR 61200:61200 .",
-        properties: &["RuntimeDirectory=m"],
+        name: "a runtime directory that is preserved from now on",
+        before: "mkdir /run/m; cd /run/m; tree; chown -hR 61200:61200 .",
+        properties: &["RuntimeDirectory=m", "RuntimeDirectoryPreserve=yes"],
         places: &["/run/m"],
         there: "/run/m",
     },

@@ -287,6 +287,41 @@ def pool():
                 [[f"{leases}", *(f"{size:.1f}" for size in sizes)] for leases, sizes in memory.items()])
 
 
+def owned_by_another(rounds, files=100_000):
+    """Starts with a state directory of many files that belong to somebody else, on ext4 in memory."""
+    place = "/dev/shm/state"
+    with open(place, "w") as file:
+        file.truncate(2 * files * 6144 + (256 << 20))
+    run("mkfs.ext4", "-q", "-N", str(files * 5 // 2 + 20000), place)
+    run("mount", "-o", "loop", place, "/var/lib")
+    os.chmod("/var/lib", 0o755)
+    os.mkdir("/var/lib/private", 0o700)
+    owners = {"former": 65534, "another": 1002}
+    for name, owner in owners.items():
+        top = f"/var/lib/private/{name}"
+        give.build(top, files)
+        run("chown", "-hR", f"{owner}:{owner}", top)
+        os.symlink(f"private/{name}", f"/var/lib/{name}")
+    words = lambda name: [DYNUSER, "run", "-u", name, "-p", f"StateDirectory={name}"]
+    commands = {"an empty one, its own": words("empty")}
+    for name, owner in owners.items():
+        commands[f"{files:,} files of {owner}"] = words(name)
+    with Daemon():
+        results = spawn(commands, rounds)
+    for name, owner in owners.items():
+        found = os.stat(f"/var/lib/private/{name}/0/0/file1")
+        if found.st_uid != owner:
+            sys.exit(f"{name} was given to {found.st_uid}: nothing was measured")
+    run("umount", "/var/lib")
+    os.unlink(place)
+    base = results["an empty one, its own"]
+    rows = [[label, *(f"{ns / 1e6:.2f}" for ns in (least, median, most)),
+             f"{median / base[1]:.2f} ({least / base[0]:.2f})"]
+            for label, (least, median, most, _) in results.items()]
+    print_table(f"Starting `true` with a state directory, ext4 in memory: ms, {rounds} runs of each in turns",
+                ["state directory", "min", "median", "p90", "× the empty one: median (min)"], rows)
+
+
 def cpu():
     with open("/proc/cpuinfo") as file:
         model = re.search(r"^model name\s*: (.*)$", file.read(), re.M)
@@ -311,6 +346,7 @@ def main():
     write(f"{BENCH}/nsswitch.conf", "passwd: files dynuser\ngroup: files dynuser\nshadow: files\n")
     launches(False, rounds)
     look_ups()
+    owned_by_another(rounds)
     print_table(*give.table(f"{BENCH}/give", 200_000, max(3, rounds // 40)))
     pool()
     print(f"\nSizes: `libnss_dynuser.so.2` {os.stat(f'{BENCH}/libnss_dynuser.so.2').st_size:,} bytes, "

@@ -170,7 +170,7 @@ impl Manager {
             }
             let why = match self.yard.workshop.prepare_host(&plan.host)? {
                 Prepared::Ready(views) => {
-                    if plan.adopts {
+                    if plan.changes_adopted {
                         *lock(&self.yard.adopted) = None;
                     }
                     return Ok(equipped(spec, identity, &observed, plan, views));

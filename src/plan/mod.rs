@@ -48,8 +48,8 @@ pub struct Plan {
     pub namespace: Vec<Step>,
     /// What the plan makes in /run, or takes there: it goes when the lease ends.
     pub made: Vec<String>,
-    /// Whether a private directory stays at its public path.
-    pub adopts: bool,
+    /// Whether a private directory stays at its public path, or does so no longer.
+    pub changes_adopted: bool,
 }
 
 /// The paths that a plan for `spec` must know about.
@@ -66,6 +66,8 @@ pub fn plan(spec: &Spec, identity: &Identity, observed: &Observed) -> Result<Pla
     let directories = dirs::settle_all(spec, identity, observed)?;
     let mut placed = directories.placed.iter();
     let adopts = placed.any(|placed| placed.placement == dirs::Placement::Adopted);
+    let forgets = |step: &Step| matches!(step.action, Action::RemoveLink { .. });
+    let changes_adopted = adopts || directories.steps.iter().any(forgets);
     let sandbox = mounts::Sandbox::new(spec, identity, observed, &directories.placed);
     let mut host = directories.steps;
     host.extend(sandbox.views());
@@ -73,7 +75,7 @@ pub fn plan(spec: &Spec, identity: &Identity, observed: &Observed) -> Result<Pla
         host,
         namespace: sandbox.steps(),
         made: directories.made,
-        adopts,
+        changes_adopted,
     })
 }
 

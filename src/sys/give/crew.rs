@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
+use rustix::fs::FileType;
 use rustix::io::fcntl_dupfd_cloexec;
 
 use super::entry::Hands;
@@ -34,6 +35,16 @@ pub(super) struct Folder {
     /// Each with its NUL, one after the other.
     names: Vec<u8>,
     inodes: Vec<u64>,
+    /// Which of them were files, by what the directory says.
+    files: Vec<bool>,
+}
+
+/// A name in a directory, with what that says of it.
+pub(super) struct Named<'a> {
+    pub(super) name: &'a CStr,
+    pub(super) inode: u64,
+    /// Whether it is a file, and nothing that does something when it is opened.
+    pub(super) file: bool,
 }
 
 impl Folder {
@@ -41,12 +52,13 @@ impl Folder {
         self.fd.as_fd()
     }
 
-    /// The names, each with its inode by what the directory says.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&CStr, u64)> {
+    /// The names.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Named<'_>> {
         let names = self.names.split_inclusive(|byte| *byte == 0);
         names
             .filter_map(|name| CStr::from_bytes_with_nul(name).ok())
-            .zip(self.inodes.iter().copied())
+            .zip(self.inodes.iter().copied().zip(self.files.iter().copied()))
+            .map(|(name, (inode, file))| Named { name, inode, file })
     }
 }
 
@@ -170,11 +182,13 @@ impl Crew<'_, '_> {
                 path: entry.above.to_owned(),
                 names: Vec::new(),
                 inodes: Vec::new(),
+                files: Vec::new(),
             });
         }
         if let Some(folder) = self.pending.last_mut() {
             folder.names.extend(entry.name.to_bytes_with_nul());
             folder.inodes.push(entry.inode);
+            folder.files.push(entry.kind == FileType::RegularFile);
         }
         self.names = self.names.saturating_add(1);
         if self.names >= NAMES {

@@ -1,11 +1,11 @@
 //! One walk through the tree.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, StatxFlags, makedev, openat, statx};
 use rustix::io::Errno;
 
-use super::crew::{Crew, Folder, with_crew};
+use super::crew::{Crew, Folder, Named, with_crew};
 use super::entry::{At, Change, Doors, Hands, Held, Way, Whose};
 use super::links::Links;
 use super::{During, LEAST, SysResult, Tally};
@@ -109,8 +109,13 @@ impl Visitor for Pass<'_, '_, '_> {
             };
             let doors = self.looker.change.doors(entry.parent);
             let doors = doors.during("fstat", at.above)?;
+            let named = Named {
+                name: entry.name,
+                inode,
+                file: false,
+            };
             self.looker
-                .entry(self.crew.hands(), (entry.parent, doors), &at, inode)?;
+                .entry(self.crew.hands(), (entry.parent, doors), &at, &named)?;
         }
         Ok(Next::Skip)
     }
@@ -154,9 +159,9 @@ impl Looker<'_> {
             .change
             .doors(folder.fd())
             .during("fstat", &folder.path)?;
-        for (name, inode) in folder.entries() {
-            let above = &folder.path;
-            self.entry(hands, (folder.fd(), doors), &At { above, name }, inode)?;
+        for named in folder.entries() {
+            let (above, name) = (&folder.path, named.name);
+            self.entry(hands, (folder.fd(), doors), &At { above, name }, &named)?;
         }
         Ok(())
     }
@@ -168,12 +173,9 @@ impl Looker<'_> {
         hands: &Hands,
         (parent, doors): (BorrowedFd<'_>, Doors),
         at: &At<'_>,
-        listed: u64,
+        named: &Named<'_>,
     ) -> SysResult<()> {
-        // A single name, as a directory shows it, and no link is followed: it can lead to nothing but this entry, or
-        // to what is mounted on it.
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let pinned = match openat(parent, at.name, flags, Mode::empty()) {
+        let (pinned, way) = match pin(parent, doors, named) {
             Ok(pinned) => pinned,
             Err(Errno::NOENT) => {
                 self.tally.disturb();
@@ -189,13 +191,8 @@ impl Looker<'_> {
             }
             return Ok(());
         }
-        let held = Held {
-            fd: pinned.as_fd(),
-            way: match doors {
-                Doors::Closed => Way::Named(parent, at.name),
-                Doors::Known | Doors::Open => Way::Pinned,
-            },
-        };
+        let fd = pinned.as_fd();
+        let held = Held { fd, way };
         let mode = u32::from(stat.stx_mode);
         let status = Status {
             uid: stat.stx_uid,
@@ -207,7 +204,14 @@ impl Looker<'_> {
                 stat.stx_ino,
             ),
         };
-        self.pinned(hands, held, doors, (&status, stat.stx_nlink), at, listed)
+        self.pinned(
+            hands,
+            held,
+            doors,
+            (&status, stat.stx_nlink),
+            at,
+            named.inode,
+        )
     }
 
     fn pinned(
@@ -248,6 +252,37 @@ impl Looker<'_> {
         }
         Ok(())
     }
+}
+
+/// Pins an entry. A single name, as a directory shows it, and no link is followed: it can lead to nothing but
+/// this entry, or to what is mounted on it.
+fn pin<'a>(
+    parent: BorrowedFd<'a>,
+    doors: Doors,
+    named: &Named<'a>,
+) -> Result<(OwnedFd, Way<'a>), Errno> {
+    let Named { name, file, .. } = *named;
+    // Opened for reading, it shows its attributes for half the price. Only what is known to be a file, where
+    // nobody can put something else under its name: the opening of that could do something.
+    if file && doors == Doors::Closed {
+        let flags = OFlags::RDONLY
+            | OFlags::NOFOLLOW
+            | OFlags::NONBLOCK
+            | OFlags::NOCTTY
+            | OFlags::NOATIME
+            | OFlags::CLOEXEC;
+        // Somebody may have a lease on it (fcntl(2)), or a file system refuse even root.
+        if let Ok(opened) = openat(parent, name, flags, Mode::empty()) {
+            return Ok((opened, Way::Open));
+        }
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let pinned = openat(parent, name, flags, Mode::empty())?;
+    let way = match doors {
+        Doors::Closed => Way::Named(parent, name),
+        Doors::Known | Doors::Open => Way::Pinned,
+    };
+    Ok((pinned, way))
 }
 
 fn is_device(kind: FileType) -> bool {

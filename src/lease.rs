@@ -18,6 +18,7 @@ use crate::layout::LEASES;
 use crate::life::State;
 use crate::sys::fault::{Point, reached};
 use crate::sys::gone;
+use crate::uid::Uid;
 
 /// A name, a number, and who holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -253,6 +254,10 @@ fn load(uid: u32, path: &Path) -> std::io::Result<Option<Result<Lease, String>>>
     Ok(Some(match serde_json::from_slice::<Lease>(&text) {
         Err(error) => Err(error.to_string()),
         Ok(lease) if lease.uid != uid => Err(format!("is about {}, not {uid}", lease.uid)),
+        // Whatever carries the number would be ended and removed with it.
+        Ok(lease) if lease.dynamic && Uid::new(uid).is_none() => {
+            Err("says that a number of the host's own is a service's".into())
+        }
         Ok(lease) => Ok(lease),
     }))
 }

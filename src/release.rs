@@ -24,6 +24,7 @@ use crate::sys::ipc::Ipc;
 use crate::sys::process::{Process, holding, sharing_group};
 use crate::sys::remove::{remove_empty, remove_exactly, remove_link, remove_tree};
 use crate::sys::{SysResult, entries, keyring, nscd};
+use crate::uid::Uid;
 
 /// How long processes may take to be gone after SIGKILL: they may be writing a core, or wait for
 /// a disk.
@@ -40,6 +41,10 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// # Errors
 /// Of the first thing that could not be taken back: the number must stay out of use.
 pub fn release(lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
+    if lease.dynamic && Uid::new(lease.uid).is_none() {
+        let why = "is no number of a service: nothing that carries it is touched";
+        return Err(Failure::new(Stage::User, lease.uid.to_string(), why));
+    }
     let parts = TAKING_BACK.into_iter();
     for part in parts.filter(|part| lease.dynamic || part.is_for_static_users()) {
         take_back(part, lease, ipc)?;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::Arena;
+use support::{Arena, wait_until};
 
 const LAID: &str = "mkdir -m 700 /var/lib/private && mkdir /var/lib/private/old && \
     echo kept > /var/lib/private/old/file && ln -s private/old /var/lib/old";
@@ -178,4 +178,104 @@ fn a_base_behind_a_link_of_somebody_else_is_refused() {
         .fails(238);
     assert!(why.contains("not only root"), "{why}");
     assert_eq!(arena.run(["ls", "-A", "/srv/disk"]).ok(), "");
+}
+
+#[test]
+fn the_user_namespace_of_a_mapping_is_made_once() {
+    let arena = Arena::new();
+    arena
+        .sh(&format!("{LAID} && chown -R 65534:65534 /var/lib/private/old && mkdir /var/lib/private/other && \
+             chown 65534:65534 /var/lib/private/other && ln -s private/other /var/lib/other"))
+        .ok();
+    let _daemon = arena.spawn([
+        "strace",
+        "-f",
+        "-o",
+        "/tmp/trace",
+        "-e",
+        "trace=clone,clone3,unshare",
+        "dynuser",
+        "daemon",
+    ]);
+    wait_until("the daemon answers", || {
+        arena.sh("test -S /run/dynuser/manager").status.success()
+    });
+    let made = || arena.sh("grep -c CLONE_NEWUSER /tmp/trace || true").ok();
+    // Both directories, each time, belong to the same, and so do those who see them.
+    for _ in 0..3 {
+        let words = [
+            "dynuser",
+            "run",
+            "-u",
+            "mapped",
+            "-p",
+            "StateDirectory=old other",
+            "stat",
+            "-c",
+            "%U",
+            "/var/lib/old/.",
+            "/var/lib/other/.",
+        ];
+        assert_eq!(arena.run(words).ok(), "mapped\nmapped\n");
+        assert_eq!(made(), "1\n");
+    }
+    let words = [
+        "dynuser",
+        "run",
+        "-u",
+        "another",
+        "-p",
+        "StateDirectory=old",
+        "stat",
+        "-c",
+        "%U",
+        "/var/lib/old/.",
+    ];
+    assert_eq!(arena.run(words).ok(), "another\n");
+    assert_eq!(made(), "2\n");
+}
+
+#[test]
+fn a_public_runtime_directory_is_shared_by_nobody() {
+    let arena = Arena::new();
+    let words = |name| {
+        [
+            "dynuser",
+            "run",
+            "-u",
+            name,
+            "-p",
+            "RuntimeDirectory=pool",
+            "-p",
+            "SharedDirectories=yes",
+            "sh",
+            "-c",
+            "echo up; read -r _; true",
+        ]
+    };
+    let mut one = arena.spawn(words("one"));
+    assert_eq!(one.line(), "up");
+    let why = arena.run(words("two")).fails(233);
+    assert!(why.contains("RuntimeDirectoryPreserve=yes"), "{why}");
+    assert!(one.end().0.success());
+}
+
+#[test]
+fn a_lease_that_says_that_root_s_number_is_a_service_s_ends_nothing() {
+    let arena = Arena::new();
+    let lease = r#"{"name":"root","uid":0,"gid":0,"dynamic":true,"groups":[0],"home":null,"state":"ending",
+        "reason":null,"since":0,"boot_id":"x","pid_namespace":0,"holders":[],"made":["/run/kept"]}"#;
+    arena
+        .sh("mkdir -p /run/dynuser/leases /run/kept && touch /run/kept/file")
+        .ok();
+    arena.put("/run/dynuser/leases/0", lease, 0o600);
+    let mut bystander = arena.spawn(["sh", "-c", "echo up; read -r _; echo alive"]);
+    assert_eq!(bystander.line(), "up");
+    // The daemon starts, and takes back what it finds.
+    arena.run(["dynuser", "run", "-u", "other", "true"]).ok();
+    arena.run(["dynuser", "release", "0"]).fails(217);
+    arena.run(["test", "-e", "/run/kept/file"]).ok();
+    bystander.say("go on");
+    assert_eq!(bystander.line(), "alive");
+    assert_eq!(arena.list()[0]["state"], "damaged");
 }

@@ -227,13 +227,13 @@ impl<'a> Builder<'a, '_> {
             return Ok(wanted);
         }
         let owner = found.owner;
-        Err(Failure::new(
-            directory.stage(),
-            &settled.path,
-            format!(
+        let why = match self.observed.shared.contains(&settled.path) {
+            true => "is another service's, and goes with it; a runtime directory can be shared with RuntimeDirectoryPreserve=yes".into(),
+            false => format!(
                 "is there already and belongs to {owner}; choose another name, or remove it if nobody uses it"
             ),
-        ))
+        };
+        Err(Failure::new(directory.stage(), &settled.path, why))
     }
 
     fn give_empty(

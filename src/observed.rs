@@ -30,6 +30,16 @@ pub enum Entry {
     Other,
 }
 
+impl Entry {
+    /// The owner of a directory.
+    pub fn owner(&self) -> Option<u32> {
+        match self {
+            Self::Directory { uid, .. } => Some(*uid),
+            _ => None,
+        }
+    }
+}
+
 /// The facts that a plan is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
@@ -52,6 +62,8 @@ pub struct Observed {
     pub half_given: BTreeSet<String>,
     /// Public paths of directories that another running service has too.
     pub shared: BTreeSet<String>,
+    /// Those owners of the directories whose number another name has now.
+    pub taken: BTreeSet<u32>,
     /// Whether `/bin` and `/sbin` are directories of their own, not links into `/usr`.
     pub split_usr: bool,
 }

@@ -1,5 +1,6 @@
 //! A lease for a name: the one that it has already, or a new one.
 
+use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -134,9 +135,14 @@ impl Manager {
             deadline: config.name_service_timeout,
         };
         // What lies open on the host, because it could not be moved, would be whoever's has its number.
-        let adopted = self.adopted_by_others(spec)?;
-        let candidates = candidates.filter(|uid| !adopted.contains(&uid.get()));
-        let chosen = choose(user, candidates.filter(|uid| admit(*uid)), &checks)?;
+        self.adopted_by_others(spec)?;
+        // Once more after the number was reserved: it may have been adopted just before. What cannot be told
+        // counts as taken.
+        let admitted = |uid: &Uid| {
+            let adopted = |all: BTreeSet<u32>| all.contains(&uid.get());
+            admit(*uid) && !self.adopted_by_others(spec).map_or(true, adopted)
+        };
+        let chosen = choose(user, candidates.filter(admitted), &checks)?;
         Ok(match chosen {
             Choice::Nothing(taken) => {
                 let why = self.why_nothing_is_free(user, &config.ranges, &taken);

@@ -12,7 +12,7 @@ use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, Stage};
 use crate::giving::{self, OnProgress};
 use crate::observe;
-use crate::observed::Observed;
+use crate::observed::{Entry, Observed};
 use crate::plan::{self, Adopter, Identity, Plan, Step};
 use crate::spec::Spec;
 use crate::sys::fault::{Point, reached};
@@ -170,9 +170,17 @@ impl Manager {
             }
             let why = match self.yard.workshop.prepare_host(&plan.host)? {
                 Prepared::Ready(views) => {
-                    if plan.changes_adopted {
+                    if plan.forgets_adopted || !plan.adopted.is_empty() {
                         *lock(&self.yard.adopted) = None;
                     }
+                    // Whoever took one of these numbers before the record was there: the next plan sees it.
+                    // Whoever takes one now sees the record (`Manager::allocate`).
+                    let table = self.table();
+                    let mut adopted = plan.adopted.iter();
+                    if adopted.any(|uid| table.is_of_another(*uid, spec.user())) {
+                        continue;
+                    }
+                    drop(table);
                     return Ok(equipped(spec, identity, &observed, plan, views));
                 }
                 Prepared::NotYet(why) => why,
@@ -192,7 +200,11 @@ impl Manager {
         observed.unmappable = learned.unmappable.clone();
         if !spec.directories().is_empty() {
             observed.half_given = giving::pending()?;
-            observed.shared = self.table().shared_with_others(spec);
+            let table = self.table();
+            observed.shared = table.shared_with_others(spec);
+            let owners = observed.entries.values().filter_map(Entry::owner);
+            let taken = owners.filter(|uid| table.is_of_another(*uid, spec.user()));
+            observed.taken = taken.collect();
         }
         Ok(observed)
     }

@@ -10,6 +10,7 @@ mod ownership;
 mod settle;
 mod step;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::failure::Failure;
@@ -48,8 +49,11 @@ pub struct Plan {
     pub namespace: Vec<Step>,
     /// What the plan makes in /run, or takes there: it goes when the lease ends.
     pub made: Vec<String>,
-    /// Whether a private directory stays at its public path, or does so no longer.
-    pub changes_adopted: bool,
+    /// The owners on disk of private directories that stay at their public paths, and that no other service
+    /// runs in.
+    pub adopted: BTreeSet<u32>,
+    /// Whether one may stay there no longer.
+    pub forgets_adopted: bool,
 }
 
 /// The paths that a plan for `spec` must know about.
@@ -64,10 +68,14 @@ pub fn questions(spec: &Spec) -> Vec<String> {
 /// something else at the place of a directory. Nothing has been changed then.
 pub fn plan(spec: &Spec, identity: &Identity, observed: &Observed) -> Result<Plan, Failure> {
     let directories = dirs::settle_all(spec, identity, observed)?;
-    let mut placed = directories.placed.iter();
-    let adopts = placed.any(|placed| placed.placement == dirs::Placement::Adopted);
+    let placed = directories.placed.iter();
+    let adopted = placed.filter(|placed| {
+        placed.placement == dirs::Placement::Adopted
+            && !observed.shared.contains(&placed.directory.place().public())
+    });
+    let adopted = adopted.map(|placed| placed.owner.uid).collect();
     let forgets = |step: &Step| matches!(step.action, Action::RemoveLink { .. });
-    let changes_adopted = adopts || directories.steps.iter().any(forgets);
+    let forgets_adopted = directories.steps.iter().any(forgets);
     let sandbox = mounts::Sandbox::new(spec, identity, observed, &directories.placed);
     let mut host = directories.steps;
     host.extend(sandbox.views());
@@ -75,7 +83,8 @@ pub fn plan(spec: &Spec, identity: &Identity, observed: &Observed) -> Result<Pla
         host,
         namespace: sandbox.steps(),
         made: directories.made,
-        changes_adopted,
+        adopted,
+        forgets_adopted,
     })
 }
 

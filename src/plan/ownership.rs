@@ -154,6 +154,10 @@ impl<'a> Builder<'a, '_> {
             half_given,
             unmappable,
         } = self.known_of(settled);
+        // No boundary is between it and whoever has that number now.
+        let open = settled.placement == Placement::Adopted
+            && self.observed.taken.contains(&found.owner.uid)
+            && !self.observed.shared.contains(&settled.path);
         if found.owner == wanted && !half_given {
             return wanted;
         }
@@ -163,7 +167,7 @@ impl<'a> Builder<'a, '_> {
         }
         // Mapped, what the service makes would be root's on disk, or of root's group.
         let roots = found.owner.uid == 0 || found.owner.gid == 0;
-        if roots || half_given || unmappable {
+        if roots || half_given || unmappable || open {
             return self.give(directory, settled, found, wanted);
         }
         found.owner

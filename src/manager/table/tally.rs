@@ -16,6 +16,16 @@ pub(in crate::manager) struct Tally {
 }
 
 impl Table {
+    /// Whether a number is leased to another name, or being looked at for one.
+    pub(in crate::manager) fn is_of_another(&self, uid: u32, user: &UserName) -> bool {
+        let lease = self.leases.get(&uid).map(|lease| lease.name.as_str());
+        let reserved = self.reserved.get(&uid).map(String::as_str);
+        [lease, reserved]
+            .into_iter()
+            .flatten()
+            .any(|name| name != user.as_str())
+    }
+
     /// How many leases are not in quarantine, and requests for one.
     pub(in crate::manager) fn live(&self) -> usize {
         let leased = self.tally(|_| true, None).leased;

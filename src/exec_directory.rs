@@ -234,6 +234,19 @@ impl ExecDirectory {
     }
 }
 
+/// Where what is at `path` was, or will be, on the other side of its boundary: the public path of what is
+/// behind it, and the other way round.
+pub fn other_side(path: &str) -> Option<String> {
+    Kind::ALL.into_iter().find_map(|kind| {
+        let (base, boundary) = (kind.base(), kind.boundary()?);
+        let below = |top: &str| path.strip_prefix(top)?.strip_prefix('/');
+        match below(boundary) {
+            Some(rest) => Some(format!("{base}/{rest}")),
+            None => Some(format!("{boundary}/{}", below(base)?)),
+        }
+    })
+}
+
 impl Ord for ExecDirectory {
     fn cmp(&self, other: &Self) -> Ordering {
         let parts = || self.path.split('/').cmp(other.path.split('/'));
@@ -299,6 +312,20 @@ mod tests {
         assert_eq!(state("link").link_to(&deep), "a/b/c");
         let configuration = ExecDirectory::parse(Kind::Configuration, "foo").expect("a good path");
         assert_eq!(configuration.behind(), None);
+    }
+
+    #[test]
+    fn each_side_of_a_boundary_leads_to_the_other() {
+        for (path, other) in [
+            ("/var/lib/a/b", Some("/var/lib/private/a/b")),
+            ("/run/a", Some("/run/private/a")),
+            ("/etc/a", None),
+            ("/var/library/a", None),
+        ] {
+            assert_eq!(other_side(path).as_deref(), other, "{path}");
+            let back = other.and_then(other_side);
+            assert_eq!(back.as_deref(), other.map(|_| path));
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::apply::{Gift, open_of};
+use crate::exec_directory::other_side;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::plan::Owner;
 use crate::sys::file::replace_whole;
@@ -121,7 +122,14 @@ fn ids(owner: Owner) -> Ids {
 /// Notes that a tree is about to be given. Gives the owners that its entries may have, and the notes.
 fn begin(gift: &Gift) -> Result<(Vec<Ids>, Vec<PathBuf>), Failure> {
     let name = file_name(&gift.path);
-    let notes = FOLDERS.map(|folder| Path::new(folder).join(&name));
+    // It may have been begun on the other side of the boundary.
+    let names = [
+        Some(name.clone()),
+        other_side(&gift.path).as_deref().map(file_name),
+    ];
+    let notes = names.iter().flatten();
+    let notes = notes.flat_map(|name| FOLDERS.map(|folder| Path::new(folder).join(name)));
+    let notes: Vec<PathBuf> = notes.collect();
     let mut owners = BTreeSet::from([(gift.from.uid, gift.from.gid)]);
     for note in &notes {
         owners.extend(read(note)?.unwrap_or_default().owners);
@@ -141,7 +149,7 @@ fn begin(gift: &Gift) -> Result<(Vec<Ids>, Vec<PathBuf>), Failure> {
     written.or_fail(gift.stage, format!("a note about {}", gift.path))?;
     owners.remove(&pair(gift.to));
     let owners = owners.into_iter().map(|(uid, gid)| Ids { uid, gid });
-    Ok((owners.collect(), notes.into()))
+    Ok((owners.collect(), notes))
 }
 
 fn file_name(path: &str) -> String {

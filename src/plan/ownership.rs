@@ -9,7 +9,7 @@ use super::Owner;
 use super::dirs::{Builder, Placement};
 use super::settle::Settled;
 use super::step::Action;
-use crate::exec_directory::Kind;
+use crate::exec_directory::{Kind, other_side};
 use crate::failure::Failure;
 use crate::observed::Entry;
 use crate::spec::Directory;
@@ -53,7 +53,7 @@ impl<'a> Builder<'a, '_> {
             Placement::Behind | Placement::Adopted if directory.is_private() => {
                 self.own_private(directory, settled, &found, wanted)
             }
-            Placement::Nested => self.own_nested(directory, settled, &found, wanted),
+            Placement::Nested => self.own_nested(directory, settled, &found, wanted)?,
             Placement::Public | Placement::Behind | Placement::Adopted => {
                 self.give_unless(directory, settled, &found, wanted)
             }
@@ -179,18 +179,32 @@ impl<'a> Builder<'a, '_> {
         settled: &Settled,
         found: &Found,
         wanted: Owner,
-    ) -> Owner {
+    ) -> Result<Owner, Failure> {
         let container = self.spec.container(directory);
         let around = self
             .settled
             .iter()
             .find(|(other, _)| Some(*other) == container);
+        let begun = around.is_some_and(|(_, settled)| self.known_of(settled).half_given);
         let around = around.and_then(|(_, settled)| self.found(settled.seen_at.as_ref()?));
+        let Some(Owner { uid, .. }) = around.as_ref().map(|around| around.owner) else {
+            return Ok(self.give_unless(directory, settled, found, wanted));
+        };
         // It goes, or stays, with what it lies in.
         if around.is_some_and(|around| around.owner == found.owner) {
-            return wanted;
+            return Ok(wanted);
         }
-        self.give_unless(directory, settled, found, wanted)
+        // Whoever owns the directory around it can put what somebody else has there under this name.
+        let known = [0, found.owner.uid].contains(&uid) || found.owner.uid == wanted.uid;
+        let nothing = found.owner.uid == 0 && found.empty;
+        if !(known || begun || nothing) {
+            let owner = found.owner;
+            let why = format!(
+                "belongs to {owner}, but lies in a directory of user {uid}, who may have put it there; if it is the service's, give it to user {uid} by hand"
+            );
+            return Err(Failure::new(directory.stage(), &settled.path, why));
+        }
+        Ok(self.give_unless(directory, settled, found, wanted))
     }
 
     fn give_unless(
@@ -262,14 +276,22 @@ impl<'a> Builder<'a, '_> {
         to: Owner,
     ) -> Owner {
         let from = found.owner;
-        let action = Action::GiveTree { from, to };
+        let action = match from.uid == to.uid && !self.known_of(settled).half_given {
+            // What is in it may be of any group that its owner chose.
+            true => Action::GiveDirectory { from, to },
+            false => Action::GiveTree { from, to },
+        };
         self.push(directory, &settled.path, action);
         to
     }
 
     fn known_of(&self, settled: &Settled) -> Observed {
         Observed {
-            half_given: self.observed.half_given.contains(&settled.path),
+            // It may have been begun before the tree was moved, or be for another owner than the one it gets now.
+            half_given: [Some(settled.path.clone()), other_side(&settled.path)]
+                .iter()
+                .flatten()
+                .any(|path| self.observed.half_given.contains(path)),
             unmappable: self.observed.unmappable.contains(&settled.path),
         }
     }

@@ -43,7 +43,7 @@ pub enum Action {
         /// Owner.
         owner: Owner,
     },
-    /// Give a directory that belongs to `from` to `to`; it is empty if that is root.
+    /// Give a directory that belongs to `from` to `to`; it is empty if that is root and this is not.
     GiveDirectory {
         /// The owner that it has.
         from: Owner,

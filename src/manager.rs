@@ -6,6 +6,7 @@ mod clean;
 mod ending;
 mod equip;
 mod index;
+mod nesting;
 mod table;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -169,6 +170,7 @@ impl Manager {
         let identity = identity(&spec, &claim)?;
         let observed = self.look(&spec, &Learned::default())?;
         let plan = plan::plan(&spec, &identity, &observed)?;
+        self.refuse_foreign_nests(&spec, &plan)?;
         let adopter = adopter(&spec, &identity, !plan.namespace.is_empty());
         Ok((identity, plan, adopter))
     }

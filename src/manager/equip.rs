@@ -164,6 +164,7 @@ impl Manager {
             let alone = self.yard.enter(spec);
             let observed = self.look(spec, &learned)?;
             let plan = plan::plan(spec, &identity, &observed)?;
+            self.refuse_foreign_nests(spec, &plan)?;
             if !plan.made.is_empty() {
                 self.table().note_made(claim.uid, plan.made.clone())?;
                 reached(Point::DirectoriesNoted);

@@ -17,6 +17,7 @@ pub mod give;
 pub mod hold;
 pub mod identity;
 pub mod ids;
+mod inode_flags;
 pub mod ipc;
 pub mod keyring;
 pub mod lock;

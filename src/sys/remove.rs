@@ -14,10 +14,16 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::inode_flags::{forget_project, make_subvolume_writable};
 use super::{During, SysResult};
 
 /// What one getdents64(2) fills.
 const BUFFER: usize = 16 * 1024;
+
+/// How many directories are emptied at once, one in the other, where what is in one cannot be moved to the
+/// outermost: two with subvolumes, and as many as there are levels in a lower layer of an overlay, which no service
+/// can make. Each takes a piece of the stack.
+const MOST_TOPS: usize = 24;
 
 /// The device and inode numbers of a file.
 pub type FileId = (u64, u64);
@@ -84,9 +90,21 @@ pub fn remove_link(parent: BorrowedFd<'_>, name: &CStr) -> SysResult<()> {
 /// As for [`remove_tree`].
 pub fn empty_tree(top: &OwnedFd) -> SysResult<()> {
     take_over(top).during("fchown", "directory")?;
-    let mut moved = 0;
-    while one_pass(top, &mut moved)? {}
-    Ok(())
+    empty(&[top], &mut 0)
+}
+
+/// Empties the last of `tops`, which lie in each other, the outermost first.
+fn empty(tops: &[&OwnedFd], moved: &mut u64) -> SysResult<()> {
+    match tops.last() {
+        Some(top) => {
+            // Otherwise nothing of another project could be moved into it (EXDEV), and anybody can spread his
+            // directories over several.
+            forget_project(top);
+            while one_pass(top, tops, moved)? {}
+            Ok(())
+        }
+        None => Ok(()),
+    }
 }
 
 fn remove(parent: BorrowedFd<'_>, name: &CStr, expected: Option<FileId>) -> SysResult<()> {
@@ -112,7 +130,7 @@ fn remove(parent: BorrowedFd<'_>, name: &CStr, expected: Option<FileId>) -> SysR
 
 /// Removes what the top shows now; tells whether it showed anything. Each pass takes every tree below
 /// the top down by a level at least.
-fn one_pass(top: &OwnedFd, moved: &mut u64) -> SysResult<bool> {
+fn one_pass(top: &OwnedFd, tops: &[&OwnedFd], moved: &mut u64) -> SysResult<bool> {
     each_entry(top, |name, file_type| {
         if removed_as_file(top, name, file_type)? {
             return Ok(());
@@ -123,12 +141,23 @@ fn one_pass(top: &OwnedFd, moved: &mut u64) -> SysResult<bool> {
             Err(errno) => return Err(busy(errno)).during("openat2", shown(name)),
         };
         take_over(&child).during("fchown", shown(name))?;
+        let mut stays = false;
         while each_entry(&child, |inner, file_type| {
             if removed_as_file(&child, inner, file_type)? {
                 return Ok(());
             }
-            move_up(&child, inner, top, moved).during("rename", shown(inner))
-        })? {}
+            match move_up(&child, inner, tops, moved) {
+                Err(Errno::XDEV) if tops.len() < MOST_TOPS => {
+                    stays = true;
+                    Ok(())
+                }
+                answer => answer.during("rename", shown(inner)),
+            }
+        })? {
+            if std::mem::take(&mut stays) {
+                empty(&[tops, &[&child]].concat(), moved)?;
+            }
+        }
         gone_is_fine(unlinkat(top, name, AtFlags::REMOVEDIR)).during("rmdir", shown(name))
     })
 }
@@ -146,14 +175,22 @@ fn removed_as_file(directory: &OwnedFd, name: &CStr, file_type: FileType) -> Sys
     }
 }
 
-/// Moves a directory to the top, under a name that is not taken there. A mount point cannot be moved
-/// (`EBUSY`), so no other file system is ever entered.
-fn move_up(child: &OwnedFd, name: &CStr, top: &OwnedFd, moved: &mut u64) -> Result<(), Errno> {
+/// Moves a directory to the outermost of `tops` that takes it, under a name that is not taken there. A mount
+/// point cannot be moved (`EBUSY`), so no other file system is ever entered.
+fn move_up(child: &OwnedFd, name: &CStr, tops: &[&OwnedFd], moved: &mut u64) -> Result<(), Errno> {
+    let mut tops = tops.iter();
+    let mut top = tops.next().ok_or(Errno::XDEV)?;
+    let mut tried = false;
     loop {
         *moved = moved.wrapping_add(1);
         let fresh = format!("dynuser-{moved}");
         match renameat_with(child, name, top, fresh, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
+            // Between subvolumes nothing moves but these themselves, so none is ever far from a top.
+            Err(Errno::XDEV) => top = tops.next().ok_or(Errno::XDEV)?,
+            Err(Errno::ROFS) if !std::mem::replace(&mut tried, true) => {
+                make_subvolume_writable(&open_directory(child.as_fd(), name)?)?;
+            }
             answer => return gone_is_fine(answer),
         }
     }
@@ -183,7 +220,14 @@ fn each_entry(
 /// Shuts everybody else out of a directory, those too who have it open: creating asks the mode of
 /// the directory each time. Otherwise somebody who keeps creating files in it keeps us here for ever.
 fn take_over(directory: &OwnedFd) -> Result<(), Errno> {
-    fchown(directory, Some(Uid::ROOT), Some(Gid::ROOT))?;
+    match fchown(directory, Some(Uid::ROOT), Some(Gid::ROOT)) {
+        // Anybody can make a snapshot of a subvolume of his, and one that is read-only.
+        Err(Errno::ROFS) => {
+            make_subvolume_writable(directory)?;
+            fchown(directory, Some(Uid::ROOT), Some(Gid::ROOT))?;
+        }
+        answer => answer?,
+    }
     fchmod(directory, Mode::RWXU)
 }
 

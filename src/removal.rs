@@ -54,7 +54,7 @@ pub enum Found {
         /// Whether something is mounted there.
         mounted: bool,
     },
-    /// Something else.
+    /// Something else, or a file system that its user shows to nobody.
     Other,
 }
 
@@ -70,7 +70,11 @@ pub fn find(path: &str) -> SysResult<Found> {
         }) => return Ok(Found::Nothing),
         pinned => pinned?,
     };
-    let found = status(&pinned)?;
+    let found = match status(&pinned) {
+        // A file system of a user (FUSE), who shows it to nobody else: it is his, and stops nobody.
+        Err(error) if error.errno == Errno::ACCESS => return Ok(Found::Other),
+        found => found?,
+    };
     Ok(match found.kind {
         FileType::Symlink => match link_target(&pinned) {
             Err(error) if error.errno == Errno::ILSEQ => Found::Other,

@@ -192,7 +192,7 @@ const ENTRIES: [(&str, &str); 20] = [
     ("a FIFO", "mkfifo x; chown OWNER:OWNER x"),
     (
         "a device",
-        "mknod x c 1 5; mknod y b 7 0; chown OWNER:OWNER x y; chmod 666 x y",
+        "mknod x c 1 5; mknod y b 240 7; chown OWNER:OWNER x y; chmod 666 x y",
     ),
     (
         "a socket",
@@ -251,7 +251,7 @@ fn lay(arena: &Arena, way: &Way) {
 /// What a service tries with all that it finds.
 const EVIL: &str = "cat /var/lib/foo/kept/file; cd /var/lib/foo/; {
     find . -exec chmod 4777 {} + -exec chown -h $(id -u) {} +
-    find . -name '[xyz]' -type f -exec sh -c 'cat $1; echo evil >> $1; echo evil > $1/new' sh {} \\;
+    find . -name '[xyz]' -exec sh -c 'for f; do [ -p $f ] || echo evil >> $f; echo evil > $f/new; done' sh {} +
     for x in */x bound; do rm -f $x/file $x/others; cat $x/file; cat $x/dir/file; done; } >/dev/null 2>&1; true";
 
 fn check_clean(arena: &Arena, what: &str, victims_before: &str) {
@@ -316,7 +316,7 @@ fn a_hostile_tree_harms_nobody_who_gives_maps_moves_or_removes_it() {
 const TOPS: [(&str, &str); 6] = [
     ("a FIFO", "mkfifo TOP"),
     ("a device", "mknod TOP c 1 5"),
-    ("a block device", "mknod TOP b 7 0"),
+    ("a block device", "mknod TOP b 240 7"),
     (
         "a socket",
         "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"TOP\")'",

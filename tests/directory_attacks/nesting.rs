@@ -45,68 +45,118 @@ fn start(
 }
 
 /// What the outer service tries with the inner one's name.
-const TRIES: &str = "cd BASE/foo/ && { mv inner stolen; mv bar stolen; rm -rf bar; ln -s /srv/victim bar; \
+const TRIES: &str = "cd FOO/ && { mv inner stolen; mv bar stolen; rm -rf bar; ln -s /srv/victim bar; \
     cat bar/secret stolen/secret; echo evil > bar/secret; } 2>/dev/null; true";
+
+/// What it puts under that name, if it is there first.
+const PLANTS: [&str; 4] = [
+    "ln -s /srv/victim bar",
+    "ln -s ../victim bar",
+    "mkdir -m 777 bar",
+    "touch bar",
+];
+
+/// Two services, whose names end with `number`: FOO of the one, and FOO/bar of the other.
+struct Nest<'a> {
+    arena: &'a Arena,
+    kind: &'a Kind,
+    outer: User,
+    inner: User,
+    number: usize,
+}
+
+impl Nest<'_> {
+    fn foo(&self) -> String {
+        format!("foo{}", self.number)
+    }
+
+    fn outer(&self, script: &str) -> super::Output {
+        let name = format!("outer{}", self.number);
+        start(
+            self.arena,
+            self.kind,
+            &name,
+            self.outer,
+            &self.foo(),
+            script,
+        )
+    }
+
+    fn inner(&self, script: &str) -> super::Output {
+        let (name, path) = (
+            format!("inner{}", self.number),
+            format!("{}/bar", self.foo()),
+        );
+        start(self.arena, self.kind, &name, self.inner, &path, script)
+    }
+
+    /// The script with which the inner one leaves a secret.
+    fn keep(&self) -> String {
+        let bar = self.kind.public(&format!("{}/bar", self.foo()));
+        format!("umask 077; echo secret > {bar}/secret")
+    }
+
+    /// The inner one has something there when the outer one comes.
+    fn inner_first(&self, what: &str) {
+        self.inner(&self.keep()).ok();
+        let tries = TRIES.replace("FOO", &self.kind.public(&self.foo()));
+        let output = self.outer(&tries);
+        assert_eq!(output.stdout, "", "{what}: {output}");
+        // Whatever became of the other: this one is refused nothing that it had.
+        let bar = self.kind.public(&format!("{}/bar", self.foo()));
+        assert_eq!(
+            self.inner(&format!("cat {bar}/secret")).ok(),
+            "secret\n",
+            "{what}"
+        );
+    }
+
+    /// The outer one plants what it likes before the inner one comes.
+    fn outer_first(&self, what: &str, plant: &str) {
+        let top = self.kind.public(&self.foo());
+        self.outer(&format!("cd {top}/ && {plant}")).ok();
+        let steal = format!("echo stolen; {}", self.keep());
+        let why = self.inner(&steal).fails(self.kind.status);
+        assert!(why.contains("would not be safe"), "{what}, {plant}: {why}");
+        let seen = self.outer(&format!("ls {top}/"));
+        assert_eq!(seen.ok(), "bar\n", "{what}, {plant}");
+    }
+}
 
 #[test]
 fn a_service_around_another_one_s_directory_neither_leads_it_away_nor_takes_it() {
     let mut attacks = Attacks::of("foo of one user, foo/bar of another");
     for kind in &KINDS {
-        for (outer, inner) in USERS
-            .into_iter()
-            .flat_map(|outer| USERS.map(|inner| (outer, inner)))
-        {
-            // Root may do what it likes; what is its own is not looked at either.
-            if outer == User::Root || outer == inner && outer != User::Dynamic {
-                continue;
-            }
-            let what = format!("{} of {outer:?} around {inner:?}", kind.base);
-            let tries = TRIES.replace("BASE", kind.base);
-            let keep = format!("umask 077; echo secret > {}/secret", kind.public("foo/bar"));
-            let read = format!("cat {}/secret", kind.public("foo/bar"));
-
-            // The inner one first: it has something there.
-            let arena = host();
-            lay_victims(&arena);
-            let before = victims(&arena);
-            start(&arena, kind, "inner", inner, "foo/bar", &keep).ok();
-            let output = start(&arena, kind, "outer", outer, "foo", &tries);
-            assert_eq!(output.stdout, "", "{what}: {output}");
-            // Whatever became of the other: it is refused nothing that it had.
-            assert_eq!(
-                start(&arena, kind, "inner", inner, "foo/bar", &read).ok(),
-                "secret\n",
-                "{what}"
-            );
-            assert_eq!(victims(&arena), before, "{what}");
-            attacks.survived();
-
-            // The outer one first: it plants what it likes.
-            for plant in [
-                "ln -s /srv/victim bar",
-                "ln -s ../victim bar",
-                "mkdir -m 777 bar",
-                "touch bar",
-            ] {
-                let arena = host();
-                lay_victims(&arena);
-                let before = victims(&arena);
-                let script = format!("cd {}/ && {plant}", kind.public("foo"));
-                start(&arena, kind, "outer", outer, "foo", &script).ok();
-                let steal = format!("echo stolen; {keep}");
-                let why = start(&arena, kind, "inner", inner, "foo/bar", &steal).fails(kind.status);
-                assert!(why.contains("would not be safe"), "{what}, {plant}: {why}");
-                assert_eq!(victims(&arena), before, "{what}, {plant}");
-                let seen = start(
-                    &arena,
-                    kind,
-                    "outer",
-                    outer,
-                    "foo",
-                    &format!("ls {}", kind.public("foo/")),
-                );
-                assert_eq!(seen.ok(), "bar\n", "{what}, {plant}");
-                attacks.survived();
+        let arena = host();
+        lay_victims(&arena);
+        let before = victims(&arena);
+        let mut number = 0;
+        for outer in USERS {
+            for inner in USERS {
+                // Root may do what it likes; what is its own is not looked at either.
+                if outer == User::Root || outer == inner && outer != User::Dynamic {
+                    continue;
+                }
+                let what = format!("{} of {outer:?} around {inner:?}", kind.base);
+                let all = kind.property == "StateDirectory";
+                let plants = PLANTS.into_iter().take(if all { 4 } else { 1 });
+                for plant in [None].into_iter().chain(plants.map(Some)) {
+                    number += 1;
+                    let arena = &arena;
+                    let nest = Nest {
+                        arena,
+                        kind,
+                        outer,
+                        inner,
+                        number,
+                    };
+                    match plant {
+                        None => nest.inner_first(&what),
+                        Some(plant) => nest.outer_first(&what, plant),
+                    }
+                    assert_eq!(victims(arena), before, "{what}, {plant:?}");
+                    attacks.survived();
+                }
             }
         }
     }
@@ -176,20 +226,28 @@ fn what_a_service_puts_under_its_own_name_is_not_given_to_it() {
     }
 }
 
+/// What it plants, and what it asks for then.
+const PLANTED: [(&str, &str); 7] = [
+    ("ln -s /srv/victim bar", "foo foo/bar"),
+    ("ln -s ../../victim bar", "foo foo/bar"),
+    ("ln -s /srv/victim bar", "foo foo/bar/dir"),
+    ("mkdir a; ln -s /srv/victim a/b", "foo foo/a/b/dir/new"),
+    ("mkfifo bar", "foo foo/bar"),
+    ("ln -s bar bar", "foo foo/bar/new"),
+    ("touch bar", "foo foo/bar/new"),
+];
+
 #[test]
 fn what_a_service_plants_at_a_nested_name_or_on_the_way_is_not_followed() {
     let mut attacks = Attacks::of("links and files at nested names and on the way to them");
     for kind in &KINDS {
         for user in [User::Dynamic, User::Static(KEEPER.0)] {
-            for (plant, path) in [
-                ("ln -s /srv/victim bar", "foo foo/bar"),
-                ("ln -s ../../victim bar", "foo foo/bar"),
-                ("ln -s /srv/victim bar", "foo foo/bar/dir"),
-                ("mkdir a; ln -s /srv/victim a/b", "foo foo/a/b/dir/new"),
-                ("mkfifo bar", "foo foo/bar"),
-                ("ln -s bar bar", "foo foo/bar/new"),
-                ("touch bar", "foo foo/bar/new"),
-            ] {
+            let planted = PLANTED.iter().take(if kind.property == "StateDirectory" {
+                7
+            } else {
+                2
+            });
+            for (plant, path) in planted {
                 let arena = host();
                 lay_victims(&arena);
                 let before = victims(&arena);

@@ -35,6 +35,8 @@ pub enum NotYet {
     Immovable([String; 2]),
     /// The file system does not show the tree as somebody else's.
     Unmappable(String),
+    /// Something is there, or gone, since somebody looked: what several services need, such as a boundary.
+    Changed(String),
     /// A tree is to be given. That may take minutes, and is not for somebody who keeps others waiting.
     Give(Gift),
 }
@@ -68,7 +70,7 @@ impl NotYet {
     /// Where it was found out.
     pub fn path(&self) -> &str {
         match self {
-            Self::Immovable([path, _]) | Self::Unmappable(path) => path,
+            Self::Immovable([path, _]) | Self::Unmappable(path) | Self::Changed(path) => path,
             Self::Give(gift) => &gift.path,
         }
     }
@@ -85,6 +87,10 @@ impl NotYet {
             Self::Unmappable(path) => (
                 path,
                 "the file system there cannot show it as somebody else's".into(),
+            ),
+            Self::Changed(path) => (
+                path,
+                "is made and removed again and again by somebody".into(),
             ),
             Self::Give(gift) => (
                 &gift.path,

@@ -128,12 +128,31 @@ impl Preserve {
     }
 }
 
+/// What the names begin with that we use for an instant beside directories of services.
+pub const OURS: &str = ".dynuser-";
+
 /// One place of a directory: relative, clean, and not the boundary itself. In order, parents come before
 /// what is in them, component by component, as systemd sorts them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExecDirectory {
     kind: Kind,
     path: String,
+}
+
+/// The part of a base that a directory stands on: everything that is made or changed for it lies there, but
+/// for the boundary itself. Directories on different grounds have nothing to do with each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ground {
+    kind: Kind,
+    first: String,
+}
+
+impl Ground {
+    /// The ground of what is called `path` below the base of `kind`.
+    pub fn new(kind: Kind, path: &str) -> Self {
+        let first = path.split('/').next().unwrap_or(path).into();
+        Self { kind, first }
+    }
 }
 
 impl ExecDirectory {
@@ -168,6 +187,11 @@ impl ExecDirectory {
         if parts.contains(&"..") {
             return Err("contains '..'".into());
         }
+        if parts.iter().any(|part| part.starts_with(OURS)) {
+            return Err(format!(
+                "has a part that starts with {OURS:?}, as only our own names do"
+            ));
+        }
         match parts.first() {
             None => return Err("is the base itself".into()),
             Some(&"private") => {
@@ -191,6 +215,11 @@ impl ExecDirectory {
     /// The path relative to the base, without empty parts.
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// The ground that it stands on.
+    pub fn ground(&self) -> Ground {
+        Ground::new(self.kind, &self.path)
     }
 
     /// The path under which everybody, the service first, knows it.

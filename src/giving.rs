@@ -82,16 +82,24 @@ pub fn pending() -> Result<BTreeSet<String>, Failure> {
     Ok(paths)
 }
 
-/// Gives a tree, the top last. What was begun before is finished with it.
+/// Gives a tree, the top last. What was begun before is finished with it. `accept` says whether what became of it
+/// will do.
 ///
 /// # Errors
-/// Of the stage of the gift: with the path that the kernel refuses.
-pub fn give(gift: &Gift, progress: &OnProgress<'_>) -> Result<(), Failure> {
+/// Of the stage of the gift: with the path that the kernel refuses; those of `accept`.
+pub fn give(
+    gift: &Gift,
+    progress: &OnProgress<'_>,
+    accept: &dyn Fn(&Given) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let fail = |error| Failure::new(gift.stage, &gift.path, Box::new(error));
     let top = open_of(&gift.path, gift.from).map_err(fail)?;
     let (from, notes) = begin(gift)?;
     let given = give_and_tell(gift, top.as_fd(), &from, progress);
-    tell(gift, &given.map_err(fail)?);
+    let given = given.map_err(fail)?;
+    tell(gift, &given);
+    // Until it is accepted it counts as begun: the next start looks at all of it again.
+    accept(&given)?;
     for note in notes {
         gone(fs::remove_file(&note)).or_fail(gift.stage, note.display().to_string())?;
     }

@@ -8,6 +8,7 @@ mod equip;
 mod index;
 mod nesting;
 mod table;
+mod yard;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -35,8 +36,9 @@ use crate::uid::Uid;
 pub use adopt::Adopted;
 pub use clean::claim_lease;
 pub use equip::Equipped;
-use equip::{Learned, Yard, adopter};
+use equip::{Learned, adopter};
 use table::{Standing, Table};
+use yard::Yard;
 
 /// The only allocator of a host.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Manager {
     changed: Condvar,
     /// Where directories are looked at and changed.
     yard: Yard,
+    /// One removal at a time: each finishes what others left half done.
+    removing: Mutex<()>,
     ipc: Ipc,
     locks: NumberLocks,
     /// Which number a name had last. Not under the table's lock: it is written to disk.
@@ -90,6 +94,7 @@ impl Manager {
             table: Mutex::default(),
             changed: Condvar::new(),
             yard: Yard::default(),
+            removing: Mutex::default(),
             config: Mutex::new(Arc::new(config_files::load()?)),
             locks,
             registry: Mutex::new(Registry::look()),

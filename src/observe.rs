@@ -132,7 +132,7 @@ fn entry(path: &str) -> SysResult<Entry> {
 }
 
 /// Whether a path is a boundary directory, or lies behind one.
-fn is_behind(path: &str) -> bool {
+pub fn is_behind(path: &str) -> bool {
     let mut boundaries = Kind::ALL.into_iter().filter_map(Kind::boundary);
     boundaries.any(|boundary| path.starts_with(boundary))
 }

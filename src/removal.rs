@@ -4,7 +4,7 @@
 //! stead. What is killed in the middle of it is finished when it is done again.
 
 use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -13,10 +13,16 @@ use crate::cleaning::{extra_targets, parents, signs};
 use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, OrFail};
 use crate::place::{self, Place};
-use crate::sys::fs::{link_target, open_beneath, pin_beneath, status};
-use crate::sys::remove::{FileId, empty_tree, remove_exactly, remove_if_empty, remove_link};
+use crate::sys::entries::{is_immovable, rename_to_nothing};
+use crate::sys::fs::{link_target, open_beneath, pin_beneath, shown_names, status};
+use crate::sys::remove::{
+    FileId, empty_tree, remove_exactly, remove_if_empty, remove_link, remove_tree,
+};
 use crate::sys::usage::is_mount_point;
 use crate::sys::{SysError, SysResult};
+
+/// What the name of a directory begins with that is being removed.
+const REMOVED: &str = ".dynuser-removed-";
 
 /// A directory that is to be removed.
 #[derive(Clone, Debug)]
@@ -194,6 +200,7 @@ impl Target {
         done: &mut Removal,
     ) -> Result<(), Failure> {
         let stage = self.directory.kind().stage();
+        finish_beside(path).or_fail(stage, path)?;
         let found = find(path).or_fail(stage, path)?;
         match wanted(&found) {
             Ok(false) => return Ok(()),
@@ -291,11 +298,50 @@ pub fn remove_found(path: &str, found: &Found) -> SysResult<bool> {
             }
             empty_tree(&top)?;
         }
-        Found::Directory { id, .. } => remove_exactly(parent.as_fd(), &c_name(name), *id)?,
+        Found::Directory { id, .. } => remove_directory(&parent, &name, *id)?,
         Found::Link(_) => remove_link(parent.as_fd(), &c_name(name))?,
         Found::Nothing | Found::Other => return Ok(false),
     }
     Ok(true)
+}
+
+/// Removes a directory under another name: whoever is started while that goes on, or after it was cut short, must
+/// not take a part of it for the whole.
+fn remove_directory(parent: &OwnedFd, name: &str, id: FileId) -> SysResult<()> {
+    let aside = format!("{REMOVED}{}-{}", id.0, id.1);
+    let moved = rename_to_nothing((parent, name), (parent, &aside));
+    match moved {
+        // What cannot be moved is removed where it is.
+        Err(error) if is_immovable(error.errno) || error.errno == Errno::EXIST => {
+            return remove_exactly(parent.as_fd(), &c_name(name.into()), id);
+        }
+        moved => moved?,
+    }
+    let removed = remove_exactly(parent.as_fd(), &c_name(aside.clone()), id);
+    if removed.is_err() {
+        // Something is mounted in it, say: people must find it where it was.
+        rename_to_nothing((parent, &aside), (parent, name))?;
+    }
+    removed
+}
+
+/// Finishes what was cut short beside `path`.
+///
+/// # Errors
+/// What the kernel refuses.
+fn finish_beside(path: &str) -> SysResult<()> {
+    let Place { parent, .. } = match place::find(path) {
+        Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            return Ok(());
+        }
+        place => place?,
+    };
+    for name in shown_names(&parent)?.0 {
+        if name.starts_with(REMOVED) {
+            remove_tree(parent.as_fd(), &c_name(name))?;
+        }
+    }
+    Ok(())
 }
 
 fn c_name(name: String) -> CString {

@@ -7,7 +7,7 @@ mod directory;
 use core::time::Duration;
 
 use crate::directives::{Settings, TemporaryFileSystem, WorkingDirectory};
-use crate::exec_directory::{ExecDirectory, Kind};
+use crate::exec_directory::{ExecDirectory, Ground, Kind};
 use crate::failure::{Failure, Stage};
 use crate::names::{ServiceName, UserName};
 use crate::request::Request;
@@ -74,6 +74,15 @@ impl Spec {
     /// Where they are.
     pub fn places(&self) -> impl Iterator<Item = &ExecDirectory> {
         self.directories.iter().map(Directory::place)
+    }
+
+    /// All ground that is touched for them.
+    pub fn grounds(&self) -> Vec<Ground> {
+        let links = self.directories.iter().flat_map(Directory::links);
+        self.places()
+            .chain(links)
+            .map(ExecDirectory::ground)
+            .collect()
     }
 
     /// Whether other services that say so too may have the same directories.

@@ -714,3 +714,47 @@ fn strange_things_behind_the_boundary_are_listed_harmlessly_and_not_followed() {
     );
     assert_eq!(arena.run(["cat", "/home/victim/file"]).ok(), "precious\n");
 }
+
+#[test]
+fn what_a_removal_left_that_was_cut_short_is_nobody_s_state_and_goes_with_the_next() {
+    let arena = Arena::new();
+    let _daemon = arena.spawn([
+        "strace",
+        "-f",
+        "-o",
+        "/tmp/trace",
+        "-e",
+        "trace=renameat2,unlinkat",
+        "dynuser",
+        "daemon",
+    ]);
+    wait_until("the daemon answers", || {
+        arena.sh("test -S /run/dynuser/manager").status.success()
+    });
+    let run = |script: &str| {
+        let property = "StateDirectory=half";
+        let words = [
+            "dynuser", "run", "-u", "half", "-p", property, "sh", "-c", script,
+        ];
+        let said = arena.run(words).ok();
+        arena.wait_until_idle();
+        said
+    };
+    run("echo 1 > $STATE_DIRECTORY/one");
+    // The directory has another name before the first thing in it goes.
+    arena.sh("dynuser clean half --what=state").ok();
+    let order = "grep -n -e '\"half\", .*\"[.]dynuser-removed-' -e '\"one\"' /tmp/trace | cut -d: -f1 | sort -nc && \
+         grep -c -e '\"half\", .*\"[.]dynuser-removed-' -e '\"one\"' /tmp/trace";
+    assert_eq!(arena.sh(order).ok(), "2\n");
+    let first = "grep -e '\"half\", .*\"[.]dynuser-removed-' -e '\"one\"' /tmp/trace | head -n 1";
+    assert!(arena.sh(first).ok().contains("renameat2("));
+    assert_eq!(arena.sh("ls -A /var/lib/private").ok(), "");
+    // As a daemon leaves it that is killed then.
+    run("echo new > $STATE_DIRECTORY/new");
+    arena
+        .sh("cd /var/lib/private && mv half .dynuser-removed-1-2 && chown 0:0 .dynuser-removed-1-2")
+        .ok();
+    assert_eq!(run("ls -A $STATE_DIRECTORY; id -un"), "half\n");
+    arena.run(["dynuser", "clean", "half", "--what=state"]).ok();
+    assert_eq!(arena.sh("ls -A /var/lib/private").ok(), "");
+}

@@ -4,6 +4,7 @@
 
 mod support;
 
+use support::volumes::Volume;
 use support::{Arena, wait_until};
 
 const LAID: &str = "mkdir -m 700 /var/lib/private && mkdir /var/lib/private/old && \
@@ -278,4 +279,107 @@ fn a_lease_that_says_that_root_s_number_is_a_service_s_ends_nothing() {
     bystander.say("go on");
     assert_eq!(bystander.line(), "alive");
     assert_eq!(arena.list()[0]["state"], "damaged");
+}
+
+#[test]
+fn a_file_system_that_does_not_answer_keeps_nobody_else_from_being_started() {
+    let arena = Arena::new();
+    arena.sh("mkdir /var/lib/slow").ok();
+    Volume::Ext4.mount(&arena, "/var/lib/slow");
+    arena
+        .sh("chown 61300:61300 /var/lib/slow && fsfreeze -f /var/lib/slow")
+        .ok();
+    let words = [
+        "dynuser",
+        "run",
+        "-u",
+        "slow",
+        "-p",
+        "StateDirectory=slow",
+        "echo",
+        "up",
+    ];
+    let mut slow = arena.spawn(words);
+    // Its mode is to be set, which waits for the file system.
+    wait_until("it is about to be adopted", || {
+        arena.sh("test -L /var/lib/private/slow").status.success()
+    });
+    let others = [
+        &["-p", "StateDirectory=other", "-p", "CacheDirectory=slow"][..],
+        &["-p", "RuntimeDirectory=slow"],
+        &[],
+    ];
+    let ran: Vec<bool> = others
+        .iter()
+        .map(|properties| {
+            let words = ["timeout", "20", "dynuser", "run", "-u", "other"];
+            let words = words.iter().chain(*properties).chain(&["true"]);
+            arena.run(words).status.success()
+        })
+        .collect();
+    arena.sh("fsfreeze -u /var/lib/slow").ok();
+    assert_eq!(ran, [true; 3]);
+    assert_eq!(slow.line(), "up");
+    assert!(slow.end().0.success());
+}
+
+#[test]
+fn nothing_becomes_public_with_a_number_that_is_given_to_others() {
+    let arena = Arena::new();
+    arena
+        .sh("mkdir -m 700 /var/lib/private && cd /var/lib/private && mkdir old elsewhere && echo secret > old/file && \
+             chown -R 61300:61300 old && ln old/file elsewhere/name && ln -s private/old /var/lib/old && \
+             useradd -r keeper")
+        .ok();
+    let words = [
+        "dynuser",
+        "run",
+        "-u",
+        "old",
+        "-p",
+        "StateDirectory=old",
+        "-p",
+        "DynamicUser=no",
+        "-p",
+        "User=keeper",
+        "cat",
+        "/var/lib/old/file",
+    ];
+    let obstacles = [
+        // What has another name outside is not given.
+        ("true", "rm /var/lib/private/elsewhere/name"),
+        (
+            "mknod /var/lib/private/old/device c 1 3; chown 61300 /var/lib/private/old/device",
+            "rm /var/lib/private/old/device",
+        ),
+        (
+            "touch /var/lib/private/old/other; chown 61500 /var/lib/private/old/other",
+            "rm /var/lib/private/old/other",
+        ),
+        (
+            "mkdir /var/lib/private/old/mnt; mount -t tmpfs -o uid=61300 t /var/lib/private/old/mnt",
+            "umount /var/lib/private/old/mnt",
+        ),
+    ];
+    for (put, take) in obstacles {
+        arena.sh(put).ok();
+        for _ in 0..2 {
+            let why = arena.run(words).fails(238);
+            assert!(why.contains("could not be given"), "{put}: {why}");
+            assert_eq!(
+                arena.run(["readlink", "/var/lib/old"]).ok(),
+                "private/old\n"
+            );
+        }
+        arena.sh(take).ok();
+    }
+    // Another static user's is nobody's to come.
+    arena
+        .sh("touch /var/lib/private/old/games; chown games /var/lib/private/old/games")
+        .ok();
+    assert_eq!(arena.run(words).ok(), "secret\n");
+    let owners = arena
+        .sh("cd /var/lib/old && stat -c '%n %U' . *; ls /var/lib/dynuser/giving")
+        .ok();
+    assert_eq!(owners, ". keeper\nfile keeper\ngames games\nmnt root\n");
 }

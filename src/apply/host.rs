@@ -47,7 +47,12 @@ impl Workshop {
     fn host_step(&self, step: &Step, views: &mut Views) -> Result<(), Stop> {
         let path = &step.path;
         match &step.action {
-            Action::MakeDirectory { mode, owner } => make_directory(path, *mode, *owner)?,
+            Action::MakeDirectory { mode, owner } => match make_directory(path, *mode, *owner) {
+                Err(error) if matches!(error.errno, Errno::EXIST | Errno::NOENT) => {
+                    return Err(Stop::NotYet(NotYet::Changed(path.clone())));
+                }
+                made => made?,
+            },
             Action::GiveDirectory { from, to } => {
                 let directory = open_of(path, *from)?;
                 if from.uid == 0 && to.uid != 0 && !files::is_empty(&directory)? {

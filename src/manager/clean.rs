@@ -10,7 +10,7 @@ use crate::cleaning::{kinds, named, signs};
 use crate::directory_claims::{Claims, Standing};
 use crate::directory_record::DirectoryRecord;
 use crate::directory_text::HadDirectory;
-use crate::exec_directory::{ExecDirectory, Kind};
+use crate::exec_directory::{ExecDirectory, Ground, Kind};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::Lease;
 use crate::life::State;
@@ -27,7 +27,7 @@ impl Manager {
     /// Removes the directories of a service of the kinds that `what` names, with their links and the parents
     /// that are empty then. `properties` names directories that nobody recorded.
     ///
-    /// No service is started meanwhile, because what a plan expects must be what its steps find.
+    /// No service that wants the same is started meanwhile: what a plan expects must be what its steps find.
     ///
     /// # Errors
     /// Of [`Stage::Request`] for words that mean nothing and for a service of which nothing is known; of the
@@ -44,7 +44,12 @@ impl Manager {
         let targets = self.targets(&name, &kinds, named(properties)?)?;
         let directories: Vec<&ExecDirectory> = targets.iter().map(|it| &it.directory).collect();
         self.wait_for_the_end(&name, &directories);
-        let alone = self.alone_with_directories();
+        let _alone = self.removing();
+        let links = targets.iter().flat_map(|target| &target.links);
+        let grounds = links.chain(directories.iter().copied());
+        let _ground = self
+            .yard
+            .enter(grounds.map(ExecDirectory::ground).collect());
         refuse_in_use(&self.table(), &name, &directories)?;
         self.refuse_others(&name, &targets)?;
         for target in &targets {
@@ -56,7 +61,6 @@ impl Manager {
         for target in &targets {
             target.remove(&is_kept, &mut done)?;
         }
-        drop(alone);
         let gone =
             |had: &HadDirectory| Kind::from_word(&had.kind).is_some_and(|it| kinds.contains(&it));
         self.records().forget(name.as_str(), gone);
@@ -188,7 +192,11 @@ impl Manager {
     /// Of [`Stage::Request`] for what is not there, or is known to be somebody's; otherwise of the kind of
     /// what could not be removed.
     pub fn collect(&self, names: &[String]) -> Result<Removal, Failure> {
-        let alone = self.alone_with_directories();
+        let _alone = self.removing();
+        let kinds = || Kind::ALL.into_iter();
+        let grounds = names.iter().map(|name| below_base(name));
+        let grounds = grounds.flat_map(|path| kinds().map(move |kind| Ground::new(kind, path)));
+        let _ground = self.yard.enter(grounds.collect());
         let mut claims = Claims::default();
         let mut done = Removal::default();
         self.records().claim(&mut claims);
@@ -218,19 +226,25 @@ impl Manager {
         for private in meant {
             remove_orphan(private, &mut done)?;
         }
-        drop(alone);
         Ok(done)
     }
 
-    /// Whatever is being given has a lease, which is refused.
-    fn alone_with_directories(&self) -> MutexGuard<'_, Vec<ExecDirectory>> {
-        self.yard.alone()
+    fn removing(&self) -> MutexGuard<'_, ()> {
+        self.removing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The record of the directories of services.
     pub(super) fn records(&self) -> MutexGuard<'_, DirectoryRecord> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is below its base of something that is called so, or is at that path.
+fn below_base(name: &str) -> &str {
+    let boundaries = Kind::ALL.into_iter().filter_map(Kind::boundary);
+    let tops = boundaries.chain(Kind::ALL.into_iter().map(Kind::base));
+    let mut below = tops.filter_map(|top| name.strip_prefix(top)?.strip_prefix('/'));
+    below.next().unwrap_or(name)
 }
 
 /// Claims what a lease has.

@@ -2,6 +2,7 @@
 
 use super::{Manager, log_failure};
 use crate::allocate::in_use;
+use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::HeldBy;
 use crate::lease::{self, Lease};
@@ -42,18 +43,17 @@ impl Manager {
 
     /// Removes what a holder had in /run that has ended, of a lease that goes on.
     fn remove_unused(&self, uid: Uid) -> Result<(), Failure> {
-        if self.table().unused(uid).is_none() {
+        let Some((_, unused)) = self.table().unused(uid) else {
             return Ok(());
-        }
+        };
         // Whoever joins now and wants the same waits until it is gone.
-        let alone = self.yard.alone();
+        let grounds = unused.iter().map(ExecDirectory::ground);
+        let _ground = self.yard.enter(grounds.collect());
         let Some((lease, unused)) = self.table().unused(uid) else {
             return Ok(());
         };
         let gone = remove_unused(&lease, &unused)?;
-        self.table().note_removed(uid, &unused, &gone)?;
-        drop(alone);
-        Ok(())
+        self.table().note_removed(uid, &unused, &gone)
     }
 
     /// Takes back what could not be taken back, if what stood in the way is gone.

@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{Claim, Manager, identity};
-use crate::adopted;
-use crate::apply::{NotYet, Prepared, Views, Workshop, build_namespace};
+use crate::apply::{Gift, NotYet, Prepared, Views, build_namespace};
 use crate::directives::WorkingDirectory;
-use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, Stage};
 use crate::giving::{self, OnProgress};
-use crate::observe;
+use crate::observe::{self, is_behind};
 use crate::observed::{Entry, Observed};
 use crate::plan::{self, Adopter, Identity, Plan, Step};
 use crate::spec::Spec;
 use crate::sys::fault::{Point, reached};
+use crate::sys::give::Given;
 
 /// Everything that a launcher needs to become the service, but for the namespace, which is yet to
 /// be built.
@@ -49,24 +47,17 @@ impl Equipped {
     }
 }
 
-/// Where directories are looked at and changed: by one activation at a time, so that what a plan expects
-/// is what its steps find. A tree that is given, which may take minutes, is nobody else's meanwhile.
-#[derive(Debug, Default)]
-pub(super) struct Yard {
-    workshop: Workshop,
-    being_given: Mutex<Vec<ExecDirectory>>,
-    given: Condvar,
-    /// Owners of directories that are kept at their public paths; nothing, until somebody looks.
-    adopted: Mutex<Option<Vec<(u32, ExecDirectory)>>>,
-}
-
 /// What was found out while a plan was carried out.
 #[derive(Debug, Default)]
 pub(super) struct Learned {
     immovable: BTreeSet<String>,
     unmappable: BTreeSet<String>,
     given: BTreeSet<String>,
+    surprises: u32,
 }
+
+/// How often something may be there that was not when somebody looked.
+const MOST_SURPRISES: u32 = 16;
 
 impl Learned {
     /// Notes it.
@@ -82,6 +73,10 @@ impl Learned {
             }
             NotYet::Unmappable(path) => self.unmappable.insert(path.clone()),
             NotYet::Give(gift) => self.given.insert(gift.path.clone()),
+            NotYet::Changed(_) => {
+                self.surprises = self.surprises.saturating_add(1);
+                self.surprises <= MOST_SURPRISES
+            }
         };
         if new {
             return Ok(());
@@ -110,46 +105,6 @@ pub(super) fn adopter(spec: &Spec, identity: &Identity, has_namespace: bool) -> 
     }
 }
 
-impl Yard {
-    /// Nobody else looks at directories or changes them, but for those that are being given.
-    pub(super) fn alone(&self) -> MutexGuard<'_, Vec<ExecDirectory>> {
-        lock(&self.being_given)
-    }
-
-    /// Waits until nothing is given that overlaps with the service's directories.
-    pub(super) fn enter(&self, spec: &Spec) -> MutexGuard<'_, Vec<ExecDirectory>> {
-        let being_given = lock(&self.being_given);
-        let busy = |being_given: &mut Vec<ExecDirectory>| {
-            being_given.iter().any(|theirs| {
-                let mut ours = spec.places();
-                ours.any(|ours| ours.is_within(theirs) || theirs.is_within(ours))
-            })
-        };
-        let entered = self.given.wait_while(being_given, busy);
-        entered.unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps others from the service's directories while `work` goes on, and from nothing else.
-    fn aside<T>(
-        &self,
-        spec: &Spec,
-        mut alone: MutexGuard<'_, Vec<ExecDirectory>>,
-        work: impl FnOnce() -> T,
-    ) -> T {
-        let ours: Vec<ExecDirectory> = spec.places().cloned().collect();
-        alone.extend(ours.iter().cloned());
-        drop(alone);
-        let done = work();
-        lock(&self.being_given).retain(|other| !ours.contains(other));
-        self.given.notify_all();
-        done
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Manager {
     /// Everything under a lease: directories, views of them, the name.
     pub(super) fn equip(
@@ -160,8 +115,9 @@ impl Manager {
     ) -> Result<Equipped, Failure> {
         let identity = identity(spec, claim)?;
         let mut learned = Learned::default();
+        // What a plan expects is what its steps find.
+        let _ground = self.yard.enter(spec.grounds());
         loop {
-            let alone = self.yard.enter(spec);
             let observed = self.look(spec, &learned)?;
             let plan = plan::plan(spec, &identity, &observed)?;
             self.refuse_foreign_nests(spec, &plan)?;
@@ -172,7 +128,7 @@ impl Manager {
             let why = match self.yard.workshop.prepare_host(&plan.host)? {
                 Prepared::Ready(views) => {
                     if plan.forgets_adopted || !plan.adopted.is_empty() {
-                        *lock(&self.yard.adopted) = None;
+                        self.yard.forget_adopted();
                     }
                     // Whoever took one of these numbers before the record was there: the next plan sees it.
                     // Whoever takes one now sees the record (`Manager::allocate`).
@@ -188,10 +144,34 @@ impl Manager {
             };
             learned.learn(&why, stage(spec, why.path()))?;
             if let NotYet::Give(gift) = why {
-                let give = || giving::give(&gift, progress);
-                self.yard.aside(spec, alone, give)?;
+                let given = giving::give(&gift, progress, &|given| {
+                    self.refuse_open(spec, &gift, given)
+                });
+                given?;
             }
         }
+    }
+
+    /// Refuses to bring a tree to its public path with something in it that could not be given, and that
+    /// others may get one day by its number.
+    fn refuse_open(&self, spec: &Spec, gift: &Gift, given: &Given) -> Result<(), Failure> {
+        let comes_out = is_behind(&gift.path)
+            && spec.directories().iter().any(|directory| {
+                let behind = directory.place().behind();
+                !directory.is_private() && behind.as_ref() == Some(&gift.path)
+            });
+        let ranges = &self.config().ranges;
+        let others = given.strangers.iter();
+        let mut passing = others.filter(|uid| ranges.contains(**uid));
+        if !comes_out || (given.kept == 0 && passing.next().is_none()) {
+            return Ok(());
+        }
+        let example = given.examples.first().map_or("", String::as_str);
+        let why = format!(
+            "{} entries could not be given and would be anybody's who gets their number once the directory is public ({example}); move or remove them, or chown them",
+            given.left
+        );
+        Err(Failure::new(gift.stage, &gift.path, why))
     }
 
     /// What a plan depends on.
@@ -212,10 +192,7 @@ impl Manager {
 
     /// The owners of directories that are kept at their public paths, but for the service's own.
     pub(super) fn adopted_by_others(&self, spec: &Spec) -> Result<BTreeSet<u32>, Failure> {
-        let mut adopted = lock(&self.yard.adopted);
-        if adopted.is_none() {
-            *adopted = Some(adopted::look()?);
-        }
+        let adopted = self.yard.adopted()?;
         let known = adopted.iter().flatten();
         let others = known.filter(|(_, theirs)| spec.places().all(|ours| ours != theirs));
         Ok(others.map(|(uid, _)| *uid).collect())

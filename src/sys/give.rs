@@ -27,6 +27,7 @@ mod pass;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -74,9 +75,17 @@ pub struct Given {
     pub given: u64,
     /// How many entries were left with theirs. A file with several names counts with each.
     pub left: u64,
+    /// How many of these belong to one of the former owners all the same, or to nobody knows whom: what is
+    /// another file system's was not looked at.
+    pub kept: u64,
+    /// To whom the others belong. No more than [`MOST_STRANGERS`]: further ones count as kept.
+    pub strangers: BTreeSet<u32>,
     /// Some of them: the path, escaped, and the reason.
     pub examples: Vec<String>,
 }
+
+/// How many owners of what was left are told.
+pub const MOST_STRANGERS: usize = 64;
 
 /// Gives what belongs to one of `from` in the tree of the directory `top` (open for reading) to `to`, and the top last.
 ///
@@ -190,6 +199,8 @@ impl Giving<'_> {
 struct Tally {
     given: AtomicU64,
     left: AtomicU64,
+    kept: AtomicU64,
+    strangers: Mutex<BTreeSet<u32>>,
     moved: AtomicBool,
     examples: Mutex<Vec<String>>,
 }
@@ -198,6 +209,7 @@ impl Tally {
     /// The tree is looked at once more: what was left is left again.
     fn begin(&self) {
         self.left.store(0, Ordering::Relaxed);
+        self.kept.store(0, Ordering::Relaxed);
         self.moved.store(false, Ordering::Relaxed);
         self.examples
             .lock()
@@ -212,7 +224,13 @@ impl Tally {
         }
     }
 
+    /// Leaves what is a former owner's, or was not looked at.
     fn leave(&self, path: &dyn Display, why: &str) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+        self.note_left(path, why);
+    }
+
+    fn note_left(&self, path: &dyn Display, why: &str) {
         self.left.fetch_add(1, Ordering::Relaxed);
         let mut examples = self.examples.lock().unwrap_or_else(PoisonError::into_inner);
         if examples.len() < EXAMPLES {
@@ -221,7 +239,17 @@ impl Tally {
     }
 
     fn leave_foreign(&self, path: &dyn Display, uid: u32) {
-        self.leave(path, &format!("belongs to user {uid}"));
+        let mut strangers = self
+            .strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if strangers.len() < MOST_STRANGERS {
+            strangers.insert(uid);
+        } else if !strangers.contains(&uid) {
+            self.kept.fetch_add(1, Ordering::Relaxed);
+        }
+        drop(strangers);
+        self.note_left(path, &format!("belongs to user {uid}"));
     }
 
     fn disturb(&self) {
@@ -236,6 +264,11 @@ impl Tally {
         Given {
             given: self.given.into_inner(),
             left: self.left.into_inner(),
+            kept: self.kept.into_inner(),
+            strangers: self
+                .strangers
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
             examples: self
                 .examples
                 .into_inner()

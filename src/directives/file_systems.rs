@@ -71,6 +71,11 @@ fn clean(path: &str) -> Result<String, String> {
     if parts.contains(&"..") {
         return Err("contains '..'".into());
     }
+    if parts.first() == Some(&"proc") {
+        return Err(
+            "is where the kernel tells about processes, without which nothing can be run".into(),
+        );
+    }
     if parts.is_empty() {
         return Err("is the root, without which nothing can be run".into());
     }

@@ -173,6 +173,8 @@ fn empty_file_systems_are_absolute_and_have_options_of_tmpfs() {
         "relative",
         "/",
         "/a/../b",
+        "/proc",
+        "/proc/sys",
         "/a:bogus=1",
         "/a:size=",
         "/a:size=1,x",

@@ -254,6 +254,12 @@ const EVIL: &str = "cat /var/lib/foo/kept/file; cd /var/lib/foo/; {
     find . -name '[xyz]' -exec sh -c 'for f; do [ -p $f ] || echo evil >> $f; echo evil > $f/new; done' sh {} +
     for x in */x bound; do rm -f $x/file $x/others; cat $x/file; cat $x/dir/file; done; } >/dev/null 2>&1; true";
 
+/// What an administrator does who is told that something could not be given.
+const TIDY: &str =
+    "cd /var/lib/private/foo && umount bound mounted && find . -xdev -uid 61300 -delete";
+const MOUNT_AGAIN: &str =
+    "cd /var/lib/foo/ && mount --bind /srv/victim bound && mount -t tmpfs x mounted";
+
 fn check_clean(arena: &Arena, what: &str, victims_before: &str) {
     let mounted = arena.run(["dynuser", "clean", "foo", "--what=all"]);
     assert!(!mounted.status.success(), "{what}: {mounted}");
@@ -284,8 +290,20 @@ fn a_hostile_tree_harms_nobody_who_gives_maps_moves_or_removes_it() {
         } else {
             EVIL
         };
+        let comes_out = way.at == PRIVATE && way.properties != DYNAMIC;
+        if comes_out {
+            // What cannot be given must not lie open one day to whoever has its number.
+            let refused = run(&arena, "foo", way.properties, script);
+            assert_eq!(refused.status.code(), Some(238), "{what}: {refused}");
+            assert!(refused.stderr.contains("could not be given"), "{refused}");
+            assert_eq!(victims(&arena), before, "{what}: refused");
+            arena.sh(TIDY).ok();
+        }
         let seen = run(&arena, "foo", way.properties, script);
         assert!(seen.stdout.starts_with("kept\n"), "{what}: {seen}");
+        if comes_out {
+            arena.sh(MOUNT_AGAIN).ok();
+        }
         assert_eq!(victims(&arena), before, "{what}");
         if way.gives {
             let tree = if way.properties == DYNAMIC {

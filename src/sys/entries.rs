@@ -5,12 +5,23 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, symlinkat, unlinkat};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use super::fs::{link_target, pin_beneath};
 use super::{During, SysResult};
 
-/// What stands beside a link for an instant, before it takes the link's place.
-const BESIDE: &str = ".dynuser-link";
+/// What stands beside the link `name` for an instant, before it takes that one's place. Others may be at other
+/// links of the directory at the same time; what a start leaves that is cut short goes with the next one for the same
+/// link.
+fn beside(name: &str) -> String {
+    let hash = Sha256::digest(name.as_bytes());
+    let digits: String = hash
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!(".dynuser-link-{digits}")
+}
 
 /// Lets two entries change places in one instant (renameat2(2), `RENAME_EXCHANGE`).
 ///
@@ -54,11 +65,12 @@ pub fn target(dir: impl AsFd, name: &str) -> SysResult<String> {
 /// `ESTALE` if that one points elsewhere by now; those of symlinkat(2) and renameat(2).
 pub fn replace_link(dir: impl AsFd, name: &str, from: &str, to: &str) -> SysResult<()> {
     expect_link(&dir, name, from)?;
+    let beside = beside(name);
     // Of a start that was cut short.
-    super::remove::gone_is_fine(unlinkat(&dir, BESIDE, AtFlags::empty()))
-        .during("unlink", BESIDE)?;
-    symlinkat(to, &dir, BESIDE).during("symlinkat", BESIDE)?;
-    renameat(&dir, BESIDE, &dir, name).during("renameat", name)
+    super::remove::gone_is_fine(unlinkat(&dir, &beside, AtFlags::empty()))
+        .during("unlink", &beside)?;
+    symlinkat(to, &dir, &beside).during("symlinkat", &beside)?;
+    renameat(&dir, &beside, &dir, name).during("renameat", name)
 }
 
 /// Removes the link `name` to `from`.

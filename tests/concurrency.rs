@@ -278,3 +278,30 @@ fn a_holder_that_dies_while_its_name_is_being_made_known_leaves_no_name() {
     assert_eq!(arena.run(["ls", "-A", "/run/dynuser/views"]).ok(), "");
     arena.run(["test", "-e", "/run/theirs"]).fails(1);
 }
+
+#[test]
+fn many_first_starts_at_once_make_one_boundary_of_each_kind() {
+    let arena = Arena::new();
+    arena
+        .sh("mkdir /var/lib/s3 /var/lib/s4; chown 61300:61300 /var/lib/s3; touch /var/lib/s4/file")
+        .ok();
+    let script = "for n in $(seq 24); do dynuser run -u s$n -p StateDirectory=s$n:links/l$n -p CacheDirectory=s$n/deep \
+         -p LogsDirectory=s$n -p RuntimeDirectory=s$n -p RuntimeDirectoryPreserve=yes \
+         sh -c 'for d in $STATE_DIRECTORY $CACHE_DIRECTORY $LOGS_DIRECTORY $RUNTIME_DIRECTORY; do \
+         echo $USER > $d/own || exit 1; done' & pids=\"$pids $!\"; done; \
+         for pid in $pids; do wait $pid || echo failed; done";
+    assert_eq!(arena.sh(script).ok(), "");
+    for (place, each) in [
+        ("/var/lib/private/s*/own", 24),
+        ("/var/cache/private/s*/deep/own", 24),
+        ("/var/log/private/s*/own", 24),
+        ("/run/private/s*/own", 24),
+        ("/var/lib/s*/own", 24),
+        ("/var/lib/links/l*/own", 24),
+    ] {
+        let count = arena.sh(&format!("ls {place} | wc -l")).ok();
+        assert_eq!(count, format!("{each}\n"), "{place}");
+    }
+    let left = "ls -A /var/lib /var/lib/private /run/private | grep '^[.]' || echo none";
+    assert_eq!(arena.sh(left).ok(), "none\n");
+}

@@ -14,13 +14,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use dynuser::sys::SysResult;
 use dynuser::sys::give::{Given, Ids, count_entries, give_tree};
-use rustix::fs::{CWD, FileType, Mode, RenameFlags, XattrFlags, mknodat, renameat_with};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, XattrFlags, inotify, mknodat, renameat_with};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 
@@ -101,6 +102,16 @@ struct Stop<'a>(&'a AtomicBool);
 impl Drop for Stop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A process that goes with its test, however that ends.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _dead = self.0.kill();
+        let _reaped = self.0.wait();
     }
 }
 
@@ -431,6 +442,107 @@ fn what_is_put_under_a_name_meanwhile_is_never_given() {
 }
 
 #[test]
+fn names_in_a_directory_that_others_can_change_prove_nothing() {
+    // Whoever can move a name while the names are counted shows one twice, and has one elsewhere.
+    for place in ["/dev/shm", env!("CARGO_TARGET_TMPDIR")] {
+        let tree = Tree::on(place);
+        let with = |name: &str, mode: u32| {
+            let directory = tree.directory(name);
+            set_mode(&directory, mode);
+            let one = tree.file(format!("{name}/one"));
+            fs::hard_link(&one, directory.join("two")).unwrap();
+            (directory, one)
+        };
+        let (_, closed) = with("closed", 0o755);
+        let (_, own_group) = with("own-group", 0o770);
+        let (_, all) = with("all", 0o757);
+        let (directory, group) = with("group", 0o770);
+        chown(&directory, None, Some(OTHER.gid)).unwrap();
+        let (directory, list) = with("list", 0o750);
+        let entry = format!("u:{}:rwx", OTHER.uid);
+        let words = ["-m".as_ref(), entry.as_ref(), directory.as_os_str()];
+        run("setfacl", &words);
+        let given = tree.give();
+        for file in [&closed, &own_group] {
+            assert_eq!(owner(file), IS, "{}", file.display());
+        }
+        for file in [&all, &group, &list] {
+            assert_eq!(owner(file), WAS, "{}", file.display());
+        }
+        assert_eq!((given.given, given.left), (8, 6), "{given:?}");
+    }
+}
+
+#[test]
+fn nothing_is_opened_in_a_directory_that_others_can_change() {
+    // They could put there what an open(2) does something to: a device, a file with a lease.
+    let tree = Tree::new();
+    let events = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    let mut files = Vec::new();
+    for (name, mode) in [("all", 0o777), ("group", 0o770)] {
+        let directory = tree.directory(name);
+        set_mode(&directory, mode);
+        chown(&directory, None, Some(OTHER.gid)).unwrap();
+        files.push(tree.file(format!("{name}/file")));
+    }
+    let watch = |file: &PathBuf| {
+        inotify::add_watch(&events, file, inotify::WatchFlags::OPEN).unwrap();
+    };
+    files.iter().for_each(watch);
+    let given = tree.give();
+    assert_eq!((given.given, given.left), (5, 0), "{given:?}");
+    let mut event = [0_u8; 512];
+    let opened = rustix::io::read(&events, &mut event);
+    assert_eq!(opened, Err(Errno::AGAIN), "one was opened");
+    // And the watch sees what is opened.
+    File::open(files.first().unwrap()).unwrap();
+    assert!(rustix::io::read(&events, &mut event).is_ok());
+}
+
+#[test]
+fn set_id_bits_that_the_old_owner_sets_meanwhile_do_not_come_along() {
+    /// Rounds in which he set them before it was given; in most of these he sets them meanwhile, too.
+    const ROUNDS: u32 = 30;
+    let tree = Tree::new();
+    let directory = tree.directory("directory");
+    let sets = "import os
+print('up', flush=True)
+while True:
+    try: os.fchmod(3, 0o6777)
+    except PermissionError: pass";
+    let (uid, gid) = (OLD.uid.to_string(), OLD.gid.to_string());
+    let old_owner = Command::new("setpriv")
+        .args(["--reuid", &uid, "--regid", &gid, "--clear-groups"])
+        // Python wants no directory for its input.
+        .args([
+            "sh",
+            "-c",
+            "exec /usr/bin/python3 -I -c \"$0\" 3<&0 </dev/null",
+        ])
+        .arg(sets)
+        .stdin(File::open(&directory).unwrap())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut old_owner = Ends(old_owner.unwrap());
+    let mut line = String::new();
+    let mut said = BufReader::new(old_owner.0.stdout.take().unwrap());
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line, "up\n");
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds < ROUNDS {
+        for path in [&directory, &tree.top()] {
+            own(path, OLD);
+        }
+        rounds += u32::from(mode(&directory) & 0o6000 != 0);
+        tree.give();
+        assert_eq!(mode(&directory) & 0o6000, 0);
+        assert!(start.elapsed() < Duration::from_secs(60), "nothing is set");
+    }
+    assert_eq!(owner(&directory), IS);
+}
+
+#[test]
 fn lists_name_the_new_owner_where_they_named_the_old_one() {
     for place in ["/dev/shm", env!("CARGO_TARGET_TMPDIR")] {
         let tree = Tree::on(place);
@@ -475,10 +587,15 @@ fn lists_name_the_new_owner_where_they_named_the_old_one() {
         assert!(get(&tree.top()).contains(&format!("default:user:{new}:rw-")));
         assert!(!get(&tree.top()).contains(&old.to_string()));
         // What an earlier run gave, but did not come to finish.
-        list(&file, format!("u:{old}:r"));
+        for path in [&file, &directory] {
+            list(path, format!("u:{old}:r"));
+        }
+        list(&directory, format!("d:u:{old}:r"));
         own(&tree.top(), OLD);
         tree.give();
-        assert!(!get(&file).contains(&old.to_string()), "{}", get(&file));
+        for path in [&file, &directory] {
+            assert!(!get(path).contains(&old.to_string()), "{}", get(path));
+        }
     }
 }
 

@@ -307,8 +307,10 @@ fn what_is_mounted_inside_is_left_and_named_and_what_cannot_be_changed_ends_it()
     let fixed = tree.file("fixed");
     tree.file("other");
     run("chattr", &["+i".as_ref(), fixed.as_os_str()]);
-    let refused = tree.try_give(&[OLD]).unwrap_err();
+    let refused = tree.try_give(&[OLD]);
+    // Otherwise it would stay on the host, should this fail.
     run("chattr", &["-i".as_ref(), fixed.as_os_str()]);
+    let refused = refused.unwrap_err();
     assert_eq!(
         (refused.subject.as_str(), refused.errno),
         ("/t/fixed", Errno::PERM)

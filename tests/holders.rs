@@ -159,7 +159,7 @@ fn a_runtime_directory_goes_with_its_service_and_not_with_the_user_that_others_s
 #[test]
 fn a_runtime_directory_that_two_services_of_a_user_have_stays_for_the_second() {
     let arena = Arena::new();
-    let service = |name| {
+    let service = |name, directories| {
         [
             "dynuser",
             "run",
@@ -168,7 +168,7 @@ fn a_runtime_directory_that_two_services_of_a_user_have_stays_for_the_second() {
             "-p",
             "User=shared",
             "-p",
-            "RuntimeDirectory=common/a common/b:link",
+            directories,
             "-p",
             "TimeoutStopSec=1s",
             "sh",
@@ -176,18 +176,26 @@ fn a_runtime_directory_that_two_services_of_a_user_have_stays_for_the_second() {
             "echo $0 > /run/common/a/$$; echo up; read -r _; true",
         ]
     };
-    let mut first = arena.spawn(service("first"));
+    // What only the first has, in a directory that both have, is in the second's.
+    let more = "RuntimeDirectory=common/a common/a/deep common/b:link common/own";
+    let mut first = arena.spawn(service("first", more));
     assert_eq!(first.line(), "up");
-    let mut second = arena.spawn(service("second"));
+    let both = "RuntimeDirectory=common/a common/b:link";
+    let mut second = arena.spawn(service("second", both));
     assert_eq!(second.line(), "up");
     assert!(first.end().0.success());
     wait_until("the first has ended", || {
         arena.list()[0]["services"].as_array().unwrap().len() == 1
     });
     let files = arena
-        .sh("ls /run/common/a | wc -l; readlink /run/link")
+        .sh("ls -d /run/common/a/* | wc -l; ls -d /run/common/a/deep; readlink /run/link")
         .ok();
-    assert_eq!(files, "2\ncommon/b\n");
+    assert_eq!(files, "3\n/run/common/a/deep\ncommon/b\n");
+    wait_until("what the first alone had is gone", || {
+        arena.sh("! test -e /run/common/own").status.success()
+    });
+    let deep = "test -d /run/common/a/deep && test -d /run/common/b";
+    arena.sh(deep).ok();
     assert!(second.end().0.success());
     arena.wait_until_idle();
     arena

@@ -249,3 +249,27 @@ fn configuration_is_still_to_be_seen_and_not_to_be_written_to() {
     );
     assert!(!seen.contains("shadow"), "{seen}");
 }
+
+#[test]
+fn nothing_of_it_comes_to_a_host_whose_mounts_propagate() {
+    // As those of every host with systemd do.
+    let arena = host();
+    arena.sh("mount --make-rshared /").ok();
+    let before = arena.mounts();
+    for user in [DYNAMIC, As::Root, As::Static] {
+        let properties = [
+            "StateDirectory=box::ro",
+            "TemporaryFileSystem=/srv /var/cache",
+        ];
+        let script = "grep -c ' /srv \\| /var/cache \\| /var/lib/' /proc/self/mountinfo; echo up; read -r _; true";
+        let words = user.words().into_iter();
+        let properties = properties.iter().flat_map(|property| ["-p", property]);
+        let mut service = arena.spawn(words.chain(properties).chain(["sh", "-c", script]));
+        let mounts: u32 = service.line().parse().expect("a number");
+        assert!(mounts >= 3, "{user:?}: {mounts}");
+        assert_eq!(service.line(), "up");
+        assert_eq!(arena.mounts(), before, "{user:?}");
+        assert!(service.end().0.success());
+        arena.wait_until_idle();
+    }
+}

@@ -389,3 +389,41 @@ fn a_tree_that_was_given_half_is_given_whole_by_the_next_start() {
         assert_eq!(kind.owners(&arena, "zzz"), "5000:5000");
     }
 }
+
+#[test]
+fn a_tree_is_given_where_no_note_of_it_can_be_put_on_the_disk() {
+    let arena = host();
+    arena
+        .sh("mkdir -m 700 /var/lib/dynuser && mount -t tmpfs -o ro,mode=700 disk /var/lib/dynuser && \
+             mkdir -p /var/cache/zzz/deep && echo kept > /var/cache/zzz/deep/file")
+        .ok();
+    let kind = KINDS.iter().find(|kind| kind.base == "/var/cache");
+    let kind = kind.expect("a kind");
+    let script = "cat /var/cache/zzz/deep/file; echo more >> /var/cache/zzz/deep/file";
+    let seen = kind.run(&arena, As::Dynamic("mover"), "zzz", script);
+    assert_eq!(seen.ok(), "kept\n");
+    assert_eq!(arena.run(["ls", "-A", "/run/dynuser/giving"]).ok(), "");
+}
+
+#[test]
+fn what_a_start_that_was_cut_short_made_above_a_directory_is_finished() {
+    // It is made closed, and opened then.
+    let arena = host();
+    for kind in &KINDS {
+        arena
+            .sh(&format!(
+                "mkdir -m 700 {0}/a; mkdir -p -m 700 {0}/private; mkdir -m 700 {0}/private/a",
+                kind.base
+            ))
+            .ok();
+        kind.run(&arena, As::Dynamic("mover"), "a/b", "true").ok();
+        assert_eq!(
+            kind.look(&arena, &["a", "a/b", "private/a"]),
+            "a directory 755 0:0\na/b -> ../private/a/b\nprivate/a directory 755 0:0\n"
+        );
+        // One with something in it is somebody's, who has closed it.
+        arena.run(["chmod", "700", &kind.public("a")]).ok();
+        kind.run(&arena, As::Dynamic("mover"), "a/b", "true");
+        assert_eq!(kind.look(&arena, &["a"]), "a directory 700 0:0\n");
+    }
+}

@@ -297,6 +297,9 @@ fn a_quarantine_is_lifted_by_release_once_its_reason_is_gone() {
         ]);
         assert_eq!(again.line(), "up");
         arena.run(["pkill", "-KILL", "-x", "sleep"]).ok();
+        wait_until("it is dead", || {
+            !arena.run(["pgrep", "-x", "sleep"]).status.success()
+        });
         release().ok();
         let listed = arena.list();
         assert_eq!(listed.len(), 1, "{listed:?}");

@@ -23,7 +23,9 @@ use dynuser::sys::SysResult;
 use dynuser::sys::give::{Given, Ids, count_entries, give_tree};
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, XattrFlags, inotify, mknodat, renameat_with};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+};
 
 const OLD: Ids = both(61_301);
 const NEW: Ids = both(61_302);
@@ -93,6 +95,15 @@ impl Tree {
             NEW,
             &|_| (),
         )
+    }
+}
+
+/// What is mounted in it would keep its directories on the host.
+impl Drop for Tree {
+    fn drop(&mut self) {
+        for place in ["top/tmpfs", "top/bind", "top/file", "again"] {
+            let _none = unmount(self.0.path().join(place), UnmountFlags::DETACH);
+        }
     }
 }
 

@@ -134,7 +134,9 @@ impl Manager {
                     // Whoever takes one now sees the record (`Manager::allocate`).
                     let table = self.table();
                     let mut adopted = plan.adopted.iter();
-                    if adopted.any(|uid| table.is_of_another(*uid, spec.user())) {
+                    if let Some(uid) = adopted.find(|uid| table.is_of_another(**uid, spec.user())) {
+                        let why = NotYet::Changed(format!("an adopted directory of {uid}"));
+                        learned.learn(&why, Stage::StateDirectory)?;
                         continue;
                     }
                     drop(table);

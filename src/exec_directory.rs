@@ -255,12 +255,14 @@ impl ExecDirectory {
 
     /// Tells whether this one lies within `other`, or is the same.
     pub fn is_within(&self, other: &Self) -> bool {
-        self.kind == other.kind
-            && self
-                .path
-                .strip_prefix(&other.path)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        self.kind == other.kind && lies_in(&self.path, &other.path)
     }
+}
+
+/// Whether a path is `top`, or lies in it: by their words, of which neither may hold `..`.
+pub fn lies_in(path: &str, top: &str) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Where what is at `path` was, or will be, on the other side of its boundary: the public path of what is

@@ -8,7 +8,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use crate::exec_directory::ExecDirectory;
+use crate::exec_directory::{ExecDirectory, lies_in};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::Holder;
 use crate::layout::VIEWS;
@@ -190,15 +190,8 @@ pub fn remove_unused(lease: &Lease, unused: &[ExecDirectory]) -> Result<Vec<Stri
     let used: Vec<ExecDirectory> = used.collect();
     let mut gone = Vec::new();
     for path in lease.made.iter().rev() {
-        let holds = |directory: &ExecDirectory| {
-            let public = directory.public();
-            let rest = public.strip_prefix(path.as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let within = |directory: &ExecDirectory| {
-            let rest = path.strip_prefix(directory.public().as_str());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let holds = |directory: &ExecDirectory| lies_in(&directory.public(), path);
+        let within = |directory: &ExecDirectory| lies_in(path, &directory.public());
         let of_it = unused
             .iter()
             .any(|it| holds(it) || within(it) || leads(path, it));

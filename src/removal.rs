@@ -14,11 +14,10 @@ use crate::exec_directory::ExecDirectory;
 use crate::failure::{Failure, OrFail};
 use crate::place::{self, Place};
 use crate::sys::entries::{is_immovable, rename_to_nothing};
-use crate::sys::fs::{link_target, open_beneath, pin_beneath, shown_names, status};
+use crate::sys::fs::{is_mount_point, link_target, open_beneath, pin_beneath, shown_names, status};
 use crate::sys::remove::{
     FileId, empty_tree, remove_exactly, remove_if_empty, remove_link, remove_tree,
 };
-use crate::sys::usage::is_mount_point;
 use crate::sys::{SysError, SysResult};
 
 /// What the name of a directory begins with that is being removed.

@@ -41,9 +41,7 @@ fn arena() -> Arena {
 
 fn daemon(arena: &Arena) -> Running {
     let daemon = arena.spawn(["dynuser", "daemon"]);
-    wait_until("the daemon answers", || {
-        arena.sh("test -S /run/dynuser/manager").status.success()
-    });
+    arena.wait_for_daemon();
     daemon
 }
 

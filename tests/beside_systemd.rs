@@ -358,9 +358,7 @@ fn a_number_of_two_users_is_told_and_nothing_of_the_other_is_ended() {
 fn a_number_in_quarantine_is_kept_from_systemd_by_a_daemon_that_nobody_needs() {
     let arena = host();
     let _daemon = arena.spawn(["dynuser", "daemon", "--idle-timeout", "0.1"]);
-    wait_until("the daemon answers", || {
-        arena.sh("test -S /run/dynuser/manager").status.success()
-    });
+    arena.wait_for_daemon();
     let service = sleeper(&arena, "wuff");
     let group = format!("--groups={WUFF}");
     let mut stuck = arena.spawn(["setpriv", &group, "sleep", "1000"]);

@@ -728,9 +728,7 @@ fn what_a_removal_left_that_was_cut_short_is_nobody_s_state_and_goes_with_the_ne
         "dynuser",
         "daemon",
     ]);
-    wait_until("the daemon answers", || {
-        arena.sh("test -S /run/dynuser/manager").status.success()
-    });
+    arena.wait_for_daemon();
     let run = |script: &str| {
         let property = "StateDirectory=half";
         let words = [

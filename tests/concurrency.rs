@@ -244,9 +244,7 @@ fn a_holder_that_dies_while_its_name_is_being_made_known_leaves_no_name() {
         "dynuser",
         "daemon",
     ]);
-    wait_until("the daemon answers", || {
-        arena.sh("test -S /run/dynuser/manager").status.success()
-    });
+    arena.wait_for_daemon();
     let first = arena.spawn([
         "dynuser",
         "run",

@@ -198,9 +198,7 @@ fn the_user_namespace_of_a_mapping_is_made_once() {
         "dynuser",
         "daemon",
     ]);
-    wait_until("the daemon answers", || {
-        arena.sh("test -S /run/dynuser/manager").status.success()
-    });
+    arena.wait_for_daemon();
     let made = || arena.sh("grep -c CLONE_NEWUSER /tmp/trace || true").ok();
     // Both directories, each time, belong to the same, and so do those who see them.
     for _ in 0..3 {

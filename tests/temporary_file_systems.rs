@@ -4,28 +4,9 @@
 
 mod support;
 
-use support::directories::{As, host};
-use support::{Arena, Output};
+use support::directories::{As, host, look, run};
 
 const DYNAMIC: As = As::Dynamic("box");
-
-/// A service as `user` with `properties`, which runs `script` in the shell, to its very end.
-fn run(arena: &Arena, user: As, properties: &[&str], script: &str) -> Output {
-    let words = user.words().into_iter();
-    let properties = properties.iter().flat_map(|property| ["-p", property]);
-    let output = arena.run(words.chain(properties).chain(["sh", "-c", script]));
-    arena.wait_until_idle();
-    output
-}
-
-/// What is at paths of the host: `TYPE MODE UID:GID`, the target of a link, or `absent`.
-fn look(arena: &Arena, paths: &str) -> String {
-    let script = format!(
-        "for path in {paths}; do if [ -L $path ]; then readlink $path; elif [ -e $path ]; then \
-         stat -c '%F %a %u:%g' $path; else echo absent; fi; done"
-    );
-    arena.sh(&script).ok()
-}
 
 /// What a service sees of /var/lib, of the mount there, and whether it can write to its state.
 const SEEN: &str = "cd /var/lib; ls | tr '\\n' ' '; echo; stat -c '%a %u:%g' .; findmnt -n -o FSTYPE,OPTIONS /var/lib | tail -1 | tr -s ' '; \

@@ -1,5 +1,6 @@
 //! `TemporaryFileSystem=`: an empty file system in the place of a directory.
 
+use crate::exec_directory::lies_in;
 use crate::words;
 
 /// One of them.
@@ -112,7 +113,6 @@ impl TemporaryFileSystem {
 
     /// Whether `path` lies in it.
     pub fn holds(&self, path: &str) -> bool {
-        path.strip_prefix(self.path.as_str())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        lies_in(path, &self.path)
     }
 }

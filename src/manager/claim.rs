@@ -115,12 +115,12 @@ impl Manager {
         admit: impl Fn(Uid) -> bool,
     ) -> Result<Claim, Failure> {
         let config = self.config();
+        let checks = Checks {
+            ipc: &self.ipc,
+            locks: &self.locks,
+            deadline: config.name_service_timeout,
+        };
         if !spec.is_dynamic() {
-            let checks = Checks {
-                ipc: &self.ipc,
-                locks: &self.locks,
-                deadline: config.name_service_timeout,
-            };
             let (uid, user) = host_user(spec.user(), &checks)?;
             return Ok(Claim::of_host_user(uid, user));
         }
@@ -129,11 +129,6 @@ impl Manager {
         let remembered = self.registry().remembered(user);
         let others = |uid| self.registry().belongs_to_another(uid, user);
         let candidates = candidates(user, &owners, remembered, &config.ranges, others);
-        let checks = Checks {
-            ipc: &self.ipc,
-            locks: &self.locks,
-            deadline: config.name_service_timeout,
-        };
         // What lies open on the host, because it could not be moved, would be whoever's has its number.
         self.adopted_by_others(spec)?;
         // Once more after the number was reserved: it may have been adopted just before. What cannot be told

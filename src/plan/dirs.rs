@@ -167,6 +167,14 @@ impl<'a> Builder<'a, '_> {
         self.steps.push(self.step(directory, path, action));
     }
 
+    /// What was decided about the place of a directory.
+    pub(super) fn settled(&self, directory: &Directory) -> Option<&Settled> {
+        let mut settled = self.settled.iter();
+        settled
+            .find(|(other, _)| *other == directory)
+            .map(|(_, settled)| settled)
+    }
+
     /// To whom a directory that is decided belongs on disk.
     pub(super) fn placed_owner(&self, directory: &Directory) -> Option<Owner> {
         let mut placed = self.placed.iter();

@@ -7,7 +7,7 @@
 
 use super::Owner;
 use super::dirs::{Builder, Placement};
-use super::settle::Settled;
+use super::settle::{Settled, below};
 use super::step::Action;
 use crate::exec_directory::{Kind, other_side};
 use crate::failure::Failure;
@@ -112,12 +112,11 @@ impl<'a> Builder<'a, '_> {
 
     /// What is missing between a directory and the one of the service that it lies in.
     fn make_between(&mut self, directory: &'a Directory, container: &'a Directory, owner: Owner) {
-        let around = self.settled.iter().find(|(other, _)| *other == container);
-        let Some((_, around)) = around else { return };
+        let Some(around) = self.settled(container) else {
+            return;
+        };
         let (end, seen) = (around.path_in_the_end().to_owned(), around.seen_at.clone());
-        let place = directory.place().path();
-        let rest = place.strip_prefix(container.place().path());
-        let rest = rest.unwrap_or_default();
+        let rest = below(directory, container);
         for (end_of_part, _) in rest.match_indices('/').skip(1) {
             let part = rest.get(..end_of_part).unwrap_or_default();
             let path = format!("{end}{part}");
@@ -150,7 +149,7 @@ impl<'a> Builder<'a, '_> {
         found: &Found,
         wanted: Owner,
     ) -> Owner {
-        let Observed {
+        let Known {
             half_given,
             unmappable,
         } = self.known_of(settled);
@@ -181,12 +180,9 @@ impl<'a> Builder<'a, '_> {
         wanted: Owner,
     ) -> Result<Owner, Failure> {
         let container = self.spec.container(directory);
-        let around = self
-            .settled
-            .iter()
-            .find(|(other, _)| Some(*other) == container);
-        let begun = around.is_some_and(|(_, settled)| self.known_of(settled).half_given);
-        let around = around.and_then(|(_, settled)| self.found(settled.seen_at.as_ref()?));
+        let around = container.and_then(|container| self.settled(container));
+        let begun = around.is_some_and(|around| self.known_of(around).half_given);
+        let around = around.and_then(|around| self.found(around.seen_at.as_ref()?));
         let Some(Owner { uid, .. }) = around.as_ref().map(|around| around.owner) else {
             return Ok(self.give_unless(directory, settled, found, wanted));
         };
@@ -285,8 +281,8 @@ impl<'a> Builder<'a, '_> {
         to
     }
 
-    fn known_of(&self, settled: &Settled) -> Observed {
-        Observed {
+    fn known_of(&self, settled: &Settled) -> Known {
+        Known {
             // It may have been begun before the tree was moved, or be for another owner than the one it gets now.
             half_given: [Some(settled.path.clone()), other_side(&settled.path)]
                 .iter()
@@ -298,7 +294,7 @@ impl<'a> Builder<'a, '_> {
 }
 
 /// What was found out about a tree.
-struct Observed {
+struct Known {
     half_given: bool,
     unmappable: bool,
 }

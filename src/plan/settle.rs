@@ -86,6 +86,13 @@ impl Ways {
     }
 }
 
+/// The path from the container of a directory to it, with a `/` in front.
+pub(super) fn below<'a>(directory: &'a Directory, container: &Directory) -> &'a str {
+    let path = directory.place().path();
+    path.strip_prefix(container.place().path())
+        .unwrap_or_default()
+}
+
 impl<'a> Builder<'a, '_> {
     pub(super) fn settle(&mut self, directory: &'a Directory) -> Result<Settled, Failure> {
         if let Some(container) = self.spec.container(directory) {
@@ -322,13 +329,10 @@ impl<'a> Builder<'a, '_> {
         directory: &'a Directory,
         container: &'a Directory,
     ) -> Result<Settled, Failure> {
-        let around = self.settled.iter().find(|(other, _)| *other == container);
-        let Some((_, around)) = around else {
+        let Some(around) = self.settled(container) else {
             return self.refuse(directory, &directory.real(), "comes before what it lies in");
         };
-        let place = directory.place().path();
-        let rest = place.strip_prefix(container.place().path());
-        let rest = rest.unwrap_or_default();
+        let rest = below(directory, container);
         let path = format!("{}{rest}", around.path_in_the_end());
         let seen_at = around.seen_at.as_ref().map(|top| format!("{top}{rest}"));
         let seen_at = match seen_at.map(|path| (self.observed.entry(&path).clone(), path)) {

@@ -1,7 +1,7 @@
 //! The directories of a service: which, where, and by what other names.
 
 use crate::directives::{Asked, Settings};
-use crate::exec_directory::{ExecDirectory, Kind};
+use crate::exec_directory::{ExecDirectory, Kind, lies_in};
 use crate::failure::{Failure, Stage};
 
 /// A directory of a service.
@@ -74,7 +74,7 @@ pub(super) fn check(settings: &Settings) -> Result<Vec<Directory>, Failure> {
             let behind = place.behind();
             let paths = [Some(place.public()), behind];
             let mut paths = paths.into_iter().flatten();
-            paths.any(|path| within(&file_system.path, &path))
+            paths.any(|path| lies_in(&file_system.path, &path))
         });
         if let Some(directory) = own {
             return Err(Failure::new(
@@ -112,10 +112,4 @@ fn refuse_double(
         }
     }
     Ok(())
-}
-
-/// Whether an absolute path is another one, or lies in it.
-fn within(path: &str, top: &str) -> bool {
-    path.strip_prefix(top)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, fstat, statx};
+use rustix::fs::fstat;
 
 use super::walk::{Next, walk};
 use super::{During, SysResult};
@@ -34,14 +34,4 @@ pub fn usage(top: &OwnedFd, shown_as: &str) -> SysResult<Usage> {
         Ok(Next::Enter)
     })?;
     Ok(usage)
-}
-
-/// Whether something is mounted exactly where `fd` is (statx(2), `STATX_ATTR_MOUNT_ROOT`).
-///
-/// # Errors
-/// Those of statx(2).
-pub fn is_mount_point(fd: impl AsFd) -> SysResult<bool> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
-    let stat = statx(fd, c"", flags, StatxFlags::BASIC_STATS).during("statx", "")?;
-    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }

@@ -163,3 +163,21 @@ impl Kind {
         arena.sh(&script).ok().trim_end().replace('\n', ", ")
     }
 }
+
+/// A service as `user` with `properties`, which runs `script` in the shell, to its very end.
+pub(crate) fn run(arena: &Arena, user: As, properties: &[&str], script: &str) -> Output {
+    let words = user.words().into_iter();
+    let properties = properties.iter().flat_map(|property| ["-p", property]);
+    let output = arena.run(words.chain(properties).chain(["sh", "-c", script]));
+    arena.wait_until_idle();
+    output
+}
+
+/// What is at paths of the host: `TYPE MODE UID:GID`, the target of a link, or `absent`.
+pub(crate) fn look(arena: &Arena, paths: &str) -> String {
+    let script = format!(
+        "for path in {paths}; do if [ -L $path ]; then readlink $path; elif [ -e $path ]; then \
+         stat -c '%F %a %u:%g' $path; else echo absent; fi; done"
+    );
+    arena.sh(&script).ok()
+}

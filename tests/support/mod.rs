@@ -271,6 +271,13 @@ impl Arena {
         self.run(["rm", "-rf", "/var/lib/dynuser"]).ok();
     }
 
+    /// Waits until a daemon listens, where none did before.
+    pub(crate) fn wait_for_daemon(&self) {
+        wait_until("the daemon answers", || {
+            self.sh("test -S /run/dynuser/manager").status.success()
+        });
+    }
+
     /// Waits until no lease is left.
     pub(crate) fn wait_until_idle(&self) {
         wait_until("all leases have ended", || self.list().is_empty());

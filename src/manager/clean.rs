@@ -43,13 +43,19 @@ impl Manager {
         let kinds = kinds(what)?;
         let targets = self.targets(&name, &kinds, named(properties)?)?;
         let directories: Vec<&ExecDirectory> = targets.iter().map(|it| &it.directory).collect();
-        self.wait_for_the_end(&name, &directories);
-        let _alone = self.removing();
         let links = targets.iter().flat_map(|target| &target.links);
         let grounds = links.chain(directories.iter().copied());
-        let _ground = self
-            .yard
-            .enter(grounds.map(ExecDirectory::ground).collect());
+        let grounds: Vec<Ground> = grounds.map(ExecDirectory::ground).collect();
+        let deadline = Instant::now().checked_add(PATIENCE);
+        let (_alone, _ground) = loop {
+            self.wait_for_the_end(&name, &directories, deadline);
+            let alone = self.removing();
+            let ground = self.yard.enter(grounds.clone());
+            // A start may have had the ground before us, and its service be ending by now.
+            if has_passed(deadline) || !all_in_the_way_pass(&self.table(), &name, &directories) {
+                break (alone, ground);
+            }
+        };
         refuse_in_use(&self.table(), &name, &directories)?;
         self.refuse_others(&name, &targets)?;
         for target in &targets {
@@ -109,8 +115,12 @@ impl Manager {
     }
 
     /// Waits a while for the leases that are in the way and are ending.
-    fn wait_for_the_end(&self, service: &ServiceName, directories: &[&ExecDirectory]) {
-        let deadline = Instant::now().checked_add(PATIENCE);
+    fn wait_for_the_end(
+        &self,
+        service: &ServiceName,
+        directories: &[&ExecDirectory],
+        deadline: Option<Instant>,
+    ) {
         loop {
             let table = self.table();
             let leases = table.leases();
@@ -121,13 +131,7 @@ impl Manager {
                 log_failure(self.holder_ended(uid, &holder));
             }
             let table = self.table();
-            let in_the_way = || {
-                table
-                    .leases()
-                    .filter(|it| is_in_the_way(it, service, directories))
-            };
-            let passing = in_the_way().next().is_some() && in_the_way().all(is_passing);
-            if !passing || deadline.is_none_or(|deadline| Instant::now() >= deadline) {
+            if has_passed(deadline) || !all_in_the_way_pass(&table, service, directories) {
                 return;
             }
             drop(self.wait(table));
@@ -253,6 +257,23 @@ pub fn claim_lease(claims: &mut Claims, lease: &Lease) {
     for directory in lease.exec_directories() {
         claims.add(directory.kind(), directory.path(), &by);
     }
+}
+
+/// Whether what is in the way, if anything is, is ending.
+fn all_in_the_way_pass(
+    table: &Table,
+    service: &ServiceName,
+    directories: &[&ExecDirectory],
+) -> bool {
+    let in_the_way = || {
+        let leases = table.leases();
+        leases.filter(|it| is_in_the_way(it, service, directories))
+    };
+    in_the_way().next().is_some() && in_the_way().all(is_passing)
+}
+
+fn has_passed(deadline: Option<Instant>) -> bool {
+    deadline.is_none_or(|deadline| Instant::now() >= deadline)
 }
 
 /// Whether a lease is the service's, or has one of the directories, or one in or around one.

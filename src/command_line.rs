@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client;
 use crate::daemon;
+use crate::directives;
 use crate::doctor::{Severity, findings, worst};
 use crate::examine;
 use crate::failure::{Failure, Stage};
@@ -313,6 +314,12 @@ fn assignments(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
                 "is not of the form NAME=VALUE",
             )
         })?;
+        if let Some(least) = directives::in_force_anyway(name, value) {
+            let why = format!(
+                "is not possible: every service of a dynamic user has {least}, and it cannot be weakened"
+            );
+            return Err(Failure::new(Stage::Request, word.clone(), why));
+        }
         Ok((name.into(), value.into()))
     };
     words.iter().map(split).collect()

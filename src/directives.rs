@@ -1,21 +1,29 @@
-//! The one table of directives: what a property is called, and what it does to the settings.
+//! The one table of directives: what each is called, what it does to the settings, and how it is enforced.
 //!
-//! A name that is not here is refused, never ignored: a launcher that ignores `DynamicUser=`
-//! starts the service as root.
+//! A name that is not here is refused, and so is one that is known but not supported: a launcher that ignores
+//! `DynamicUser=` starts the service as root. The table feeds the parser, `dynuser check`, the errors and the
+//! manual page; a new directive is one row, in the module of its topic.
 
 #![forbid(unsafe_code)]
 
 mod directories;
+mod elsewhere;
+mod environment;
 mod file_systems;
+mod identity;
+mod mounts;
+mod row;
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 
 use crate::exec_directory::{Kind, Preserve};
-use crate::time_span::{self, TimeSpan};
-use crate::words;
 
 pub use directories::Asked;
+pub use environment::{is_variable_name, variable};
 pub use file_systems::TemporaryFileSystem;
+pub use identity::WorkingDirectory;
+pub use row::{Directive, Effect, canonical, find};
 
 /// What the properties of a request add up to.
 #[derive(Clone, Debug, Default)]
@@ -34,123 +42,73 @@ pub struct Settings {
     pub shared: bool,
     /// `TemporaryFileSystem=`.
     pub temporary: Vec<TemporaryFileSystem>,
-    /// What is in force for a dynamic user only, and was asked for by name.
-    pub implied: Vec<&'static str>,
     /// `WorkingDirectory=`.
     pub working_directory: Option<WorkingDirectory>,
     /// `Environment=`, later assignments last.
     pub environment: Vec<(String, String)>,
     /// `TimeoutStopSec=`.
     pub stop_timeout: Option<Duration>,
+    /// The directives that were assigned, by name.
+    pub assigned: BTreeSet<&'static str>,
+    /// `AllowUnenforced=`: restrictions without which the service may run, where they cannot be enforced.
+    pub allow_unenforced: BTreeSet<&'static str>,
+    /// Those of them that nobody enforces anywhere.
+    pub unenforced: BTreeSet<&'static str>,
 }
 
-/// `WorkingDirectory=`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkingDirectory {
-    /// An absolute path.
-    pub path: String,
-    /// Given with `-` in front: where it is missing, the service starts in `/`.
-    pub may_be_missing: bool,
-}
-
-/// One directive.
-pub struct Directive {
-    /// Its name, as in systemd.exec(5).
-    pub name: &'static str,
-    /// How it is applied: an error is a sentence about the value.
-    apply: fn(&mut Settings, &str) -> Result<(), String>,
-}
-
-/// Every directive there is.
-pub const TABLE: [Directive; 24] = [
-    directive("DynamicUser", |settings, value| {
-        settings.static_user = !boolean(value)?;
-        Ok(())
-    }),
-    directive("User", |settings, value| {
-        settings.user = (!value.is_empty()).then(|| value.into());
-        Ok(())
-    }),
-    directive("RuntimeDirectory", |s, v| s.list(Kind::Runtime, v)),
-    directive("StateDirectory", |s, v| s.list(Kind::State, v)),
-    directive("CacheDirectory", |s, v| s.list(Kind::Cache, v)),
-    directive("LogsDirectory", |s, v| s.list(Kind::Logs, v)),
-    directive("ConfigurationDirectory", |s, v| {
-        s.list(Kind::Configuration, v)
-    }),
-    directive("RuntimeDirectoryMode", |s, v| mode(s, Kind::Runtime, v)),
-    directive("StateDirectoryMode", |s, v| mode(s, Kind::State, v)),
-    directive("CacheDirectoryMode", |s, v| mode(s, Kind::Cache, v)),
-    directive("LogsDirectoryMode", |s, v| mode(s, Kind::Logs, v)),
-    directive("ConfigurationDirectoryMode", |s, v| {
-        mode(s, Kind::Configuration, v)
-    }),
-    directive("RuntimeDirectoryPreserve", preserve),
-    directive("SharedDirectories", |settings, value| {
-        settings.shared = boolean(value)?;
-        Ok(())
-    }),
-    directive("TemporaryFileSystem", |settings, value| {
-        file_systems::add(&mut settings.temporary, value)
-    }),
-    directive("WorkingDirectory", working_directory),
-    directive("Environment", environment),
-    directive("TimeoutStopSec", stop_timeout),
-    // What DynamicUser=yes implies cannot be weakened: other values are refused, not ignored.
-    directive("NoNewPrivileges", |s, v| {
-        s.imply("NoNewPrivileges", v, &["yes"])
-    }),
-    directive("RestrictSUIDSGID", |s, v| {
-        s.imply("RestrictSUIDSGID", v, &["yes"])
-    }),
-    directive("RemoveIPC", |s, v| s.imply("RemoveIPC", v, &["yes"])),
-    directive("ProtectSystem", |s, v| {
-        s.imply("ProtectSystem", v, &["strict"])
-    }),
-    directive("ProtectHome", |s, v| {
-        s.imply("ProtectHome", v, &["read-only"])
-    }),
-    directive("PrivateTmp", |s, v| {
-        s.imply("PrivateTmp", v, &["disconnected", "yes"])
-    }),
+/// Every directive there is, by topic.
+pub const TABLES: &[&[Directive]] = &[
+    identity::TABLE,
+    directories::TABLE,
+    file_systems::TABLE,
+    mounts::TABLE,
+    environment::TABLE,
+    elsewhere::TABLE,
 ];
 
-const fn directive(
-    name: &'static str,
-    apply: fn(&mut Settings, &str) -> Result<(), String>,
-) -> Directive {
-    Directive { name, apply }
+/// Every directive there is.
+pub fn all() -> impl Iterator<Item = &'static Directive> {
+    TABLES.iter().copied().flatten()
 }
 
 impl Settings {
     /// Applies one assignment.
     ///
     /// # Errors
-    /// A sentence about the value, or about the name when there is no such directive.
+    /// A sentence about the value, or about the name when there is no such directive, or it is not supported.
     pub fn assign(&mut self, name: &str, value: &str) -> Result<(), String> {
-        match TABLE.iter().find(|directive| directive.name == name) {
-            Some(directive) => (directive.apply)(self, value),
-            None => {
-                let known: Vec<&str> = TABLE.iter().map(|directive| directive.name).collect();
-                Err(format!(
-                    "is not supported, and a property is never ignored; there are {}",
-                    known.join(", ")
-                ))
+        let Some(directive) = find(name) else {
+            return Err(
+                "is not known, and nothing that a service asks for is ignored; dynuser(1) lists what there is"
+                    .into(),
+            );
+        };
+        match (directive.apply, directive.effect) {
+            (Some(apply), _) => apply(self, value)?,
+            (None, Effect::Elsewhere) => {}
+            (None, Effect::Function) => {
+                return Err(format!(
+                    "is not supported, and the service would not run as its author meant it: {}",
+                    directive.how
+                ));
+            }
+            (None, Effect::Restriction) if self.allow_unenforced.contains(directive.name) => {
+                self.unenforced.insert(directive.name);
+            }
+            (None, Effect::Restriction) => {
+                return Err(format!(
+                    "cannot be enforced ({}); --allow-unenforced={} starts the service without it",
+                    directive.how, directive.name
+                ));
             }
         }
+        self.assigned.insert(directive.name);
+        Ok(())
     }
 
-    /// Accepts only what is in force anyway.
-    fn imply(&mut self, name: &'static str, value: &str, accepted: &[&str]) -> Result<(), String> {
-        let yes = accepted.contains(&"yes") && boolean(value) == Ok(true);
-        if !yes && !accepted.contains(&value) {
-            return Err(format!(
-                "is not possible: every service of a dynamic user has {}, and it cannot be weakened",
-                accepted.join(" or ")
-            ));
-        }
-        self.implied.push(name);
-        Ok(())
+    /// Whether a restriction that cannot be enforced on this host is done without.
+    pub fn may_go_without(&self, name: &str) -> bool {
+        self.allow_unenforced.contains(name)
     }
 
     /// The mode of directories of a kind, 0755 unless set.
@@ -161,6 +119,24 @@ impl Settings {
             .find(|(of, _)| *of == kind)
             .map_or(0o755, |(_, mode)| *mode)
     }
+}
+
+/// What every service of a dynamic user has at least, and the values that ask for no less.
+const AT_LEAST: [(&str, &[&str]); 6] = [
+    ("NoNewPrivileges", &["yes"]),
+    ("RestrictSUIDSGID", &["yes"]),
+    ("RemoveIPC", &["yes"]),
+    ("ProtectSystem", &["strict"]),
+    ("ProtectHome", &["read-only", "tmpfs", "yes"]),
+    ("PrivateTmp", &["disconnected", "yes"]),
+];
+
+/// What a service has of this anyway, if an assignment asks for less. In a unit file that means nothing, as in
+/// systemd; whoever writes it on a command line wants something that he does not get.
+pub fn in_force_anyway(name: &str, value: &str) -> Option<String> {
+    let (_, least) = AT_LEAST.iter().find(|(forced, _)| *forced == name)?;
+    let no_less = least.contains(&value) || (least.contains(&"yes") && boolean(value) == Ok(true));
+    (!no_less).then(|| least.join(" or "))
 }
 
 /// `yes` or `no`, and the other words for them (systemd.syntax(7)).
@@ -176,98 +152,14 @@ fn boolean(value: &str) -> Result<bool, String> {
     }
 }
 
-fn preserve(settings: &mut Settings, value: &str) -> Result<(), String> {
-    settings.preserve = match value {
-        "restart" => Preserve::Restart,
-        "" => Preserve::No,
-        other => match boolean(other) {
-            Ok(true) => Preserve::Yes,
-            Ok(false) => Preserve::No,
-            Err(_) => return Err("is neither no, restart nor yes".into()),
-        },
-    };
-    Ok(())
-}
-
-fn mode(settings: &mut Settings, kind: Kind, value: &str) -> Result<(), String> {
+/// An octal mode of at most four digits' worth.
+fn octal(value: &str) -> Result<u32, String> {
     let octal = !value.is_empty() && value.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    let mode = octal
+    octal
         .then(|| u32::from_str_radix(value, 8).ok())
         .flatten()
         .filter(|mode| *mode <= 0o7777)
-        .ok_or_else(|| String::from("is not an octal mode"))?;
-    if mode & 0o6000 != 0 {
-        return Err("has a set-ID bit, which a dynamic user cannot have".into());
-    }
-    settings.modes.push((kind, mode));
-    Ok(())
-}
-
-fn working_directory(settings: &mut Settings, value: &str) -> Result<(), String> {
-    if value.is_empty() {
-        settings.working_directory = None;
-        return Ok(());
-    }
-    let (path, may_be_missing) = match value.strip_prefix('-') {
-        Some(path) => (path, true),
-        None => (value, false),
-    };
-    if path == "~" {
-        return Err("a dynamic user has no home directory".into());
-    }
-    if !path.starts_with('/') || path.contains('\0') {
-        return Err("is not an absolute path".into());
-    }
-    settings.working_directory = Some(WorkingDirectory {
-        path: path.into(),
-        may_be_missing,
-    });
-    Ok(())
-}
-
-fn stop_timeout(settings: &mut Settings, value: &str) -> Result<(), String> {
-    settings.stop_timeout = match time_span::parse(value)? {
-        TimeSpan::Limited(limit) => Some(limit),
-        TimeSpan::Infinite => {
-            return Err(
-                "is not possible: a number whose processes may stay would never be free".into(),
-            );
-        }
-    };
-    Ok(())
-}
-
-fn environment(settings: &mut Settings, value: &str) -> Result<(), String> {
-    let words = words::split(value)?;
-    if words.is_empty() {
-        settings.environment.clear();
-    }
-    for word in words {
-        settings.environment.push(variable(&word)?);
-    }
-    Ok(())
-}
-
-/// Reads one `NAME=value` of an environment.
-///
-/// # Errors
-/// A sentence, when the name is not one that a shell could use.
-pub fn variable(assignment: &str) -> Result<(String, String), String> {
-    let named = assignment
-        .split_once('=')
-        .filter(|(name, value)| is_variable_name(name) && !value.contains('\0'));
-    match named {
-        Some((name, value)) => Ok((name.into(), value.into())),
-        None => Err(format!("{assignment:?} is not of the form NAME=value")),
-    }
-}
-
-/// Tells whether `name` is the name of an environment variable: letters, digits and `_`, and no
-/// digit first.
-pub fn is_variable_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        .ok_or_else(|| String::from("is not an octal mode"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,6 @@ pub struct Request {
     /// The name of the service.
     pub service: String,
     /// Assignments `Name=value` in the order in which they were made; see
-    /// [`crate::directives::TABLE`] for the names.
+    /// [`crate::directives::all`] for the names.
     pub properties: Vec<(String, String)>,
 }

@@ -6,7 +6,7 @@ mod directory;
 
 use core::time::Duration;
 
-use crate::directives::{Settings, TemporaryFileSystem, WorkingDirectory};
+use crate::directives::{Settings, TemporaryFileSystem, WorkingDirectory, find};
 use crate::exec_directory::{ExecDirectory, Ground, Kind};
 use crate::failure::{Failure, Stage};
 use crate::names::{ServiceName, UserName};
@@ -34,7 +34,10 @@ impl Spec {
         let service = ServiceName::parse(&request.service)
             .map_err(|why| Failure::new(Stage::Request, format!("{:?}", request.service), why))?;
         let mut settings = Settings::default();
-        for (name, value) in &request.properties {
+        // What may be done without has to be known before it is asked for.
+        let is_allowance = |(name, _): &&(String, String)| name == "AllowUnenforced";
+        let (first, then): (Vec<_>, Vec<_>) = request.properties.iter().partition(is_allowance);
+        for (name, value) in first.into_iter().chain(then) {
             settings
                 .assign(name, value)
                 .map_err(|why| Failure::new(Stage::Request, format!("{name}={value}"), why))?;
@@ -166,7 +169,9 @@ fn user(service: &ServiceName, settings: &Settings) -> Result<UserName, Failure>
 
 /// Without a dynamic user nothing of this is in force, and nothing that is asked for is ignored.
 fn refuse_what_is_not_in_force(settings: &Settings) -> Result<(), Failure> {
-    match settings.implied.first().filter(|_| settings.static_user) {
+    let assigned = settings.assigned.iter().filter_map(|name| find(name));
+    let mut idle = assigned.filter(|it| it.dynamic_only && settings.static_user);
+    match idle.next().map(|directive| directive.name) {
         None => Ok(()),
         Some(name) => Err(Failure::new(
             Stage::Request,

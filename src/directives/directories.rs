@@ -1,8 +1,79 @@
 //! Lists of directories: `path[:link[:flags]]`, as systemd.exec(5) has them.
 
-use super::Settings;
-use crate::exec_directory::{ExecDirectory, Kind};
+use super::row::{Directive, function};
+use super::{Settings, boolean, octal};
+use crate::exec_directory::{ExecDirectory, Kind, Preserve};
 use crate::words;
+
+pub(super) const TABLE: &[Directive] = &[
+    list("RuntimeDirectory", |s, v| s.list(Kind::Runtime, v)),
+    list("StateDirectory", |s, v| s.list(Kind::State, v)),
+    list("CacheDirectory", |s, v| s.list(Kind::Cache, v)),
+    list("LogsDirectory", |s, v| s.list(Kind::Logs, v)),
+    list("ConfigurationDirectory", |s, v| {
+        s.list(Kind::Configuration, v)
+    }),
+    modes("RuntimeDirectoryMode", |s, v| mode(s, Kind::Runtime, v)),
+    modes("StateDirectoryMode", |s, v| mode(s, Kind::State, v)),
+    modes("CacheDirectoryMode", |s, v| mode(s, Kind::Cache, v)),
+    modes("LogsDirectoryMode", |s, v| mode(s, Kind::Logs, v)),
+    modes("ConfigurationDirectoryMode", |s, v| {
+        mode(s, Kind::Configuration, v)
+    }),
+    function(
+        "RuntimeDirectoryPreserve",
+        "runtime directories outlive the service",
+        preserve,
+    ),
+    function(
+        "SharedDirectories",
+        "each sees them as its own, by id-mapped mounts",
+        |s, v| {
+            s.shared = boolean(v)?;
+            Ok(())
+        },
+    ),
+];
+
+const fn list(
+    name: &'static str,
+    apply: fn(&mut Settings, &str) -> Result<(), String>,
+) -> Directive {
+    function(
+        name,
+        "made before the service starts, its own, bound into its view",
+        apply,
+    )
+}
+
+const fn modes(
+    name: &'static str,
+    apply: fn(&mut Settings, &str) -> Result<(), String>,
+) -> Directive {
+    function(name, "set at every start", apply)
+}
+
+fn preserve(settings: &mut Settings, value: &str) -> Result<(), String> {
+    settings.preserve = match value {
+        "restart" => Preserve::Restart,
+        "" => Preserve::No,
+        other => match boolean(other) {
+            Ok(true) => Preserve::Yes,
+            Ok(false) => Preserve::No,
+            Err(_) => return Err("is neither no, restart nor yes".into()),
+        },
+    };
+    Ok(())
+}
+
+fn mode(settings: &mut Settings, kind: Kind, value: &str) -> Result<(), String> {
+    let mode = octal(value)?;
+    if mode & 0o6000 != 0 {
+        return Err("has a set-ID bit, which a dynamic user cannot have".into());
+    }
+    settings.modes.push((kind, mode));
+    Ok(())
+}
 
 /// A directory as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

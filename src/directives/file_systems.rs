@@ -1,7 +1,14 @@
 //! `TemporaryFileSystem=`: an empty file system in the place of a directory.
 
+use super::row::{Directive, function};
 use crate::exec_directory::lies_in;
 use crate::words;
+
+pub(super) const TABLE: &[Directive] = &[function(
+    "TemporaryFileSystem",
+    "an empty tmpfs in the service's view",
+    |s, v| add(&mut s.temporary, v),
+)];
 
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +30,7 @@ const DEFAULTS: [(&str, &str); 3] = [("mode", "0755"), ("size", "10%"), ("nr_ino
 const VALUED: [&str; 6] = ["mode", "size", "nr_inodes", "nr_blocks", "uid", "gid"];
 
 /// Adds what a list says; an empty one takes all away.
-pub(super) fn add(all: &mut Vec<TemporaryFileSystem>, value: &str) -> Result<(), String> {
+fn add(all: &mut Vec<TemporaryFileSystem>, value: &str) -> Result<(), String> {
     let words = words::split_keeping_colons(value)?;
     if words.is_empty() {
         all.clear();

@@ -47,31 +47,65 @@ fn the_last_mode_of_a_kind_counts() {
 }
 
 #[test]
-fn what_is_implied_cannot_be_weakened() {
+fn what_is_in_force_anyway_is_told_from_what_asks_for_no_less() {
     let mut settings = Settings::default();
-    for (name, value) in [
-        ("DynamicUser", "yes"),
-        ("NoNewPrivileges", "true"),
-        ("ProtectSystem", "strict"),
-        ("ProtectHome", "read-only"),
+    for (name, value, weak) in [
+        ("NoNewPrivileges", "true", false),
+        ("ProtectSystem", "strict", false),
+        ("ProtectHome", "read-only", false),
+        ("ProtectHome", "on", false),
+        ("PrivateTmp", "1", false),
+        ("NoNewPrivileges", "no", true),
+        ("ProtectSystem", "full", true),
+        ("ProtectSystem", "true", true),
+        ("ProtectHome", "no", true),
+        ("DynamicUser", "no", false),
     ] {
         assert!(settings.assign(name, value).is_ok(), "{name}={value}");
+        let told = in_force_anyway(name, value);
+        assert_eq!(told.is_some(), weak, "{name}={value}");
     }
     for (name, value) in [
         ("DynamicUser", "maybe"),
-        ("NoNewPrivileges", "no"),
         ("RestrictSUIDSGID", ""),
-        ("ProtectSystem", "full"),
-        ("ProtectSystem", "true"),
-        ("ProtectHome", "no"),
+        ("ProtectSystem", "a bit"),
     ] {
         assert!(settings.assign(name, value).is_err(), "{name}={value}");
     }
 }
 
 #[test]
+fn what_is_not_supported_is_refused_unless_it_is_a_restriction_that_may_be_missing() {
+    let mut settings = Settings::default();
+    let told = settings.assign("RestrictFileSystems", "ext4");
+    assert!(told.is_err_and(|why| why.contains("--allow-unenforced=RestrictFileSystems")));
+    settings
+        .assign("AllowUnenforced", "RestrictFileSystems")
+        .expect("a restriction");
+    settings
+        .assign("RestrictFileSystems", "ext4")
+        .expect("allowed");
+    assert!(settings.unenforced.contains("RestrictFileSystems"));
+    for name in ["RootDirectory", "Nonsense", "SyslogIdentifier"] {
+        assert!(settings.assign("AllowUnenforced", name).is_err(), "{name}");
+    }
+    assert!(settings.assign("RootDirectory", "/x").is_err());
+    assert!(settings.assign("SyslogIdentifier", "x").is_ok());
+}
+
+#[test]
+fn every_directive_is_in_the_table_once_and_says_how() {
+    let mut names: Vec<&str> = all().map(|directive| directive.name).collect();
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), count);
+    assert!(all().all(|directive| !directive.how.is_empty()));
+}
+
+#[test]
 fn unknown_names_are_refused() {
-    for name in ["MemoryMax", "statedirectory", "", "ExecStart"] {
+    for name in ["Nonsense", "statedirectory", ""] {
         assert!(Settings::default().assign(name, "x").is_err(), "{name}");
     }
 }

@@ -1,0 +1,103 @@
+//! Who the service is, and where it starts.
+
+use super::row::{Directive, function, restriction};
+use super::{Settings, boolean, find};
+use crate::time_span::{self, TimeSpan};
+
+/// `WorkingDirectory=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkingDirectory {
+    /// An absolute path.
+    pub path: String,
+    /// Given with `-` in front: where it is missing, the service starts in `/`.
+    pub may_be_missing: bool,
+}
+
+pub(super) const TABLE: &[Directive] = &[
+    function(
+        "DynamicUser",
+        "a user of its own, as long as it runs",
+        |s, v| {
+            s.static_user = !boolean(v)?;
+            Ok(())
+        },
+    ),
+    function("User", "the user's name", |s, v| {
+        s.user = (!v.is_empty()).then(|| v.into());
+        Ok(())
+    }),
+    function(
+        "WorkingDirectory",
+        "chdir(2) as the user",
+        working_directory,
+    ),
+    function("TimeoutStopSec", "SIGKILL after it", stop_timeout),
+    function(
+        "AllowUnenforced",
+        "names restrictions that may be missing: --allow-unenforced",
+        allow_unenforced,
+    ),
+    restriction(
+        "NoNewPrivileges",
+        "prctl(PR_SET_NO_NEW_PRIVS), always",
+        |_, v| boolean(v).map(drop),
+    )
+    .dynamic(),
+    restriction(
+        "RestrictSUIDSGID",
+        "seccomp: no mode with set-ID bits, always; nosuid mounts",
+        |_, v| boolean(v).map(drop),
+    )
+    .dynamic(),
+    restriction(
+        "RemoveIPC",
+        "removed before the number is free, always",
+        |_, v| boolean(v).map(drop),
+    )
+    .dynamic(),
+];
+
+fn working_directory(settings: &mut Settings, value: &str) -> Result<(), String> {
+    if value.is_empty() {
+        settings.working_directory = None;
+        return Ok(());
+    }
+    let (path, may_be_missing) = match value.strip_prefix('-') {
+        Some(path) => (path, true),
+        None => (value, false),
+    };
+    if path == "~" {
+        return Err("a dynamic user has no home directory".into());
+    }
+    if !path.starts_with('/') || path.contains('\0') {
+        return Err("is not an absolute path".into());
+    }
+    settings.working_directory = Some(WorkingDirectory {
+        path: path.into(),
+        may_be_missing,
+    });
+    Ok(())
+}
+
+fn stop_timeout(settings: &mut Settings, value: &str) -> Result<(), String> {
+    settings.stop_timeout = match time_span::parse(value)? {
+        TimeSpan::Limited(limit) => Some(limit),
+        TimeSpan::Infinite => {
+            return Err(
+                "is not possible: a number whose processes may stay would never be free".into(),
+            );
+        }
+    };
+    Ok(())
+}
+
+fn allow_unenforced(settings: &mut Settings, value: &str) -> Result<(), String> {
+    for name in value.split_ascii_whitespace() {
+        let directive = find(name).ok_or_else(|| format!("{name:?} is no directive"))?;
+        if directive.effect != super::Effect::Restriction {
+            return Err(format!("{name:?} is no restriction: the service needs it"));
+        }
+        settings.allow_unenforced.insert(directive.name);
+    }
+    Ok(())
+}

@@ -1,7 +1,10 @@
 //! Carrying out a plan: one loop over its steps, in the process that may do it.
 
+mod credentials;
 mod database;
+mod devices;
 mod host;
+mod inside;
 mod namespace;
 mod view;
 

@@ -16,7 +16,7 @@ use zbus::{DBusError, Guid};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::Progress;
 use crate::holder::{HeldBy, ProcessRecord, Watched};
-use crate::manager::{Adopted, Equipped};
+use crate::manager::{Adopted, Equipped, OwnNamespaces};
 use crate::protocol::{
     AcquireReply, ERRORS, PATH, PrepareReply, Properties, RemovalReply, assignments,
 };
@@ -230,20 +230,20 @@ async fn prepare(
         // What nobody takes in time is old.
         let progress = |news| drop(tell.try_send(news));
         let mut equipped = worker.prepare(&request, &record, &progress)?;
-        let namespace = equipped.build_namespace();
-        Ok((equipped, namespace))
+        let namespaces = equipped.build_namespaces();
+        Ok((equipped, namespaces))
     });
-    let (equipped, namespace) = equipped.await?;
+    let (equipped, namespaces) = equipped.await?;
     let watched = Watched::Process(caller);
-    let ready = match namespace {
-        Ok(namespace) => {
-            hold(&watcher, equipped.identity.uid, &holder, watched).map(|()| namespace)
+    let ready = match namespaces {
+        Ok(namespaces) => {
+            hold(&watcher, equipped.identity.uid, &holder, watched).map(|()| namespaces)
         }
         failed => failed,
     };
-    let namespace = or_let_go(&watcher, equipped.identity.uid, holder, ready).await?;
+    let namespaces = or_let_go(&watcher, equipped.identity.uid, holder, ready).await?;
     reached(Point::ReplyDue);
-    Ok(reply(equipped, namespace))
+    Ok(reply(equipped, namespaces))
 }
 
 /// Passes on to a caller what a worker tells, until that is done.
@@ -325,14 +325,17 @@ async fn on_own_thread<T: Send + 'static>(
     waiting.await.or_fail(Stage::Daemon, "")?
 }
 
-fn reply(prepared: Equipped, namespace: Option<OwnedFd>) -> PrepareReply {
+fn reply(prepared: Equipped, namespaces: OwnNamespaces) -> PrepareReply {
+    let named = namespaces.into_iter();
+    let named = named.map(|(kind, fd)| (kind.word().into(), zbus::OwnedFd::from(fd)));
     let directory = prepared.working_directory;
     PrepareReply {
         uid: prepared.identity.uid.get(),
         gid: prepared.identity.gid,
         groups: prepared.identity.groups,
         user: prepared.identity.user,
-        namespace: namespace.into_iter().map(zbus::OwnedFd::from).collect(),
+        namespaces: named.collect(),
+        writable: prepared.writable,
         confined: prepared.confined,
         environment: prepared.environment,
         working_directory_may_be_missing: directory.as_ref().is_some_and(|d| d.may_be_missing),

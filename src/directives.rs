@@ -6,12 +6,15 @@
 
 #![forbid(unsafe_code)]
 
+mod credentials;
 mod directories;
 mod elsewhere;
 mod environment;
 mod file_systems;
+mod filters;
 mod identity;
 mod mounts;
+mod namespaces;
 mod row;
 
 use core::time::Duration;
@@ -19,10 +22,14 @@ use std::collections::BTreeSet;
 
 use crate::exec_directory::{Kind, Preserve};
 
+pub use credentials::{Credential, Source};
 pub use directories::Asked;
 pub use environment::{is_variable_name, variable};
 pub use file_systems::TemporaryFileSystem;
+pub use filters::Filters;
 pub use identity::WorkingDirectory;
+pub use mounts::{Access, Bind, Homes, Mounts, PathRule, Processes};
+pub use namespaces::{Namespaces, Users};
 pub use row::{Directive, Effect, canonical, find};
 
 /// What the properties of a request add up to.
@@ -48,6 +55,14 @@ pub struct Settings {
     pub environment: Vec<(String, String)>,
     /// `TimeoutStopSec=`.
     pub stop_timeout: Option<Duration>,
+    /// What it sees of the file system.
+    pub mounts: Mounts,
+    /// Small secrets that it gets.
+    pub credentials: Vec<Credential>,
+    /// What the kernel refuses to it.
+    pub filters: Filters,
+    /// Namespaces of its own.
+    pub namespaces: Namespaces,
     /// The directives that were assigned, by name.
     pub assigned: BTreeSet<&'static str>,
     /// `AllowUnenforced=`: restrictions without which the service may run, where they cannot be enforced.
@@ -62,6 +77,9 @@ pub const TABLES: &[&[Directive]] = &[
     directories::TABLE,
     file_systems::TABLE,
     mounts::TABLE,
+    namespaces::TABLE,
+    credentials::TABLE,
+    filters::TABLE,
     environment::TABLE,
     elsewhere::TABLE,
 ];

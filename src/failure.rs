@@ -29,6 +29,38 @@ pub enum Stage {
     Terminal,
     /// The mount namespace.
     Namespace,
+    /// The nice level.
+    Nice,
+    /// Resource limits.
+    Limits,
+    /// What the kernel ends first when memory is gone.
+    OutOfMemory,
+    /// Standard output.
+    StandardOutput,
+    /// Priority of input and output.
+    IoPriority,
+    /// Timer slack.
+    TimerSlack,
+    /// Secure bits.
+    SecureBits,
+    /// Scheduling policy and priority.
+    Scheduler,
+    /// The CPUs to run on.
+    CpuAffinity,
+    /// The control group, and limits in it.
+    ControlGroup,
+    /// Standard error.
+    StandardError,
+    /// The network namespace.
+    Network,
+    /// The execution domain.
+    Personality,
+    /// The session keyring.
+    Keyring,
+    /// Credentials.
+    Credentials,
+    /// Programs in the kernel: device and address policies.
+    Bpf,
     /// `RuntimeDirectory=`.
     RuntimeDirectory,
     /// `StateDirectory=`.
@@ -42,22 +74,38 @@ pub enum Stage {
 }
 
 /// Every stage with its exit status and the word for it in a D-Bus error name.
-const STAGES: [(Stage, u8, &str); 15] = [
+const STAGES: [(Stage, u8, &str); 31] = [
     (Stage::Request, 1, "InvalidRequest"),
     (Stage::Daemon, 1, "Daemon"),
     (Stage::WorkingDirectory, 200, "WorkingDirectory"),
+    (Stage::Nice, 201, "Nice"),
     (Stage::Exec, 203, "Exec"),
+    (Stage::Limits, 205, "Limits"),
+    (Stage::OutOfMemory, 206, "OutOfMemory"),
     (Stage::Terminal, 208, "Terminal"),
+    (Stage::StandardOutput, 209, "StandardOutput"),
+    (Stage::IoPriority, 211, "IoPriority"),
+    (Stage::TimerSlack, 212, "TimerSlack"),
+    (Stage::SecureBits, 213, "SecureBits"),
+    (Stage::Scheduler, 214, "Scheduler"),
+    (Stage::CpuAffinity, 215, "CpuAffinity"),
     (Stage::Group, 216, "Group"),
     (Stage::User, 217, "User"),
     (Stage::Capabilities, 218, "Capabilities"),
+    (Stage::ControlGroup, 219, "ControlGroup"),
+    (Stage::StandardError, 222, "StandardError"),
+    (Stage::Network, 225, "Network"),
     (Stage::Namespace, 226, "Namespace"),
     (Stage::Seccomp, 228, "Seccomp"),
+    (Stage::Personality, 230, "Personality"),
     (Stage::RuntimeDirectory, 233, "RuntimeDirectory"),
+    (Stage::Keyring, 237, "Keyring"),
     (Stage::StateDirectory, 238, "StateDirectory"),
     (Stage::CacheDirectory, 239, "CacheDirectory"),
     (Stage::LogsDirectory, 240, "LogsDirectory"),
     (Stage::ConfigurationDirectory, 241, "ConfigurationDirectory"),
+    (Stage::Credentials, 243, "Credentials"),
+    (Stage::Bpf, 245, "Bpf"),
 ];
 
 impl Stage {

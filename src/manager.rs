@@ -35,7 +35,7 @@ use crate::uid::Uid;
 
 pub use adopt::Adopted;
 pub use clean::claim_lease;
-pub use equip::Equipped;
+pub use equip::{Equipped, OwnNamespaces};
 use equip::{Learned, adopter};
 use table::{Standing, Table};
 use yard::Yard;

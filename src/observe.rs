@@ -38,6 +38,11 @@ pub fn look(spec: &Spec) -> Result<Observed, Failure> {
             .filter(|path| is_directory(path))
             .map(String::from)
             .collect(),
+        homes: ["/home", "/root", "/run/user"]
+            .into_iter()
+            .filter(|path| is_directory(path))
+            .map(String::from)
+            .collect(),
         names_known: names_known(),
         split_usr: is_directory("/bin"),
         ..Observed::default()

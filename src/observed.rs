@@ -52,6 +52,8 @@ pub struct Observed {
     pub temporary: Vec<String>,
     /// Directories with other services' secrets that exist on this host.
     pub secrets: Vec<String>,
+    /// Those of `/home`, `/root` and `/run/user` that exist.
+    pub homes: Vec<String>,
     /// Whether the host's own look-ups know our names (nsswitch.conf names the module).
     pub names_known: bool,
     /// Public paths of trees that could not be moved: the kernel was asked.

@@ -31,8 +31,11 @@ pub struct PrepareReply {
     pub groups: Vec<u32>,
     /// Its name.
     pub user: String,
-    /// The mount namespace, for setns(2); none, if the service sees what everybody sees.
-    pub namespace: Vec<OwnedFd>,
+    /// The namespaces, by their names in `/proc/PID/ns`, for setns(2) in this order; none, if the service sees what
+    /// everybody sees.
+    pub namespaces: Vec<(String, OwnedFd)>,
+    /// Where in its mount namespace the service may make files.
+    pub writable: Vec<String>,
     /// Whether the service is to gain no privileges, ever: that of a dynamic user.
     pub confined: bool,
     /// The environment, as names and values.

@@ -14,6 +14,9 @@ use crate::request::Request;
 
 pub use directory::Directory;
 
+/// Where the credentials of all services are.
+pub const CREDENTIALS: &str = "/run/credentials";
+
 /// What to do for a service: nothing in it is undecided, and it can be made only by
 /// [`check`](Self::check).
 #[derive(Clone, Debug)]
@@ -147,6 +150,17 @@ impl Spec {
                 "belongs to a service that is run; what is acquired is a user alone",
             )),
         }
+    }
+
+    /// Everything that was asked for.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where the files of its credentials are, if it has any (systemd.exec(5), "Credentials").
+    pub fn credentials_directory(&self) -> Option<String> {
+        let any = !self.settings.credentials.is_empty();
+        any.then(|| format!("{CREDENTIALS}/{}.service", self.service))
     }
 
     /// What `Environment=` adds.

@@ -11,6 +11,19 @@ pub fn split(value: &str) -> Result<Vec<String>, String> {
     split_with(value, &escape)
 }
 
+/// Undoes the escapes of a value that is one word, blanks and quotes and all.
+///
+/// # Errors
+/// A sentence, for an escape that does not exist.
+pub fn unescape(value: &str) -> Result<String, String> {
+    let mut text = String::with_capacity(value.len());
+    let mut rest = value.chars();
+    while let Some(c) = rest.next() {
+        text.push(if c == '\\' { escape(&mut rest)? } else { c });
+    }
+    Ok(text)
+}
+
 /// What stands for a colon that was written `\:` in the words of [`split_keeping_colons`]. NUL is in no
 /// value otherwise: no escape makes one, and no system call takes one.
 pub const KEPT_COLON: char = '\0';

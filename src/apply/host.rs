@@ -79,6 +79,24 @@ impl Workshop {
                 let view = super::view::take(path, mapping, *writable, *confined)?;
                 views.insert(path.clone(), view);
             }
+            Action::TakeBind {
+                name,
+                writable,
+                no_exec,
+                optional,
+            } => {
+                let view = super::view::take_bind(path, *writable, *no_exec);
+                let view = if *optional {
+                    if_there(view)?
+                } else {
+                    Some(view?)
+                };
+                views.extend(view.map(|view| (name.clone(), view)));
+            }
+            Action::TakeCredentials { owner, credentials } => {
+                let made = super::credentials::make(path, credentials, *owner)?;
+                views.insert(path.clone(), made);
+            }
             other => return entry_step(path, other),
         }
         Ok(())
@@ -98,6 +116,14 @@ impl Workshop {
         }
         mappings.insert(map.clone(), Arc::clone(&namespace));
         Ok(namespace)
+    }
+}
+
+/// Nothing, where something may be missing and is.
+pub(super) fn if_there<T>(found: SysResult<T>) -> SysResult<Option<T>> {
+    match found {
+        Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        found => found.map(Some),
     }
 }
 

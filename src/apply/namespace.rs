@@ -7,7 +7,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use super::{Reason, Views};
+use super::{Reason, Views, inside};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::place::{self, Place};
 use crate::plan::{Action, Step, Tmpfs};
@@ -60,7 +60,7 @@ fn namespace_step(step: &Step, views: &mut Views) -> Result<(), Reason> {
             };
             mount::change(files::open_trusted(path)?.as_fd(), c"", &change)?;
         }
-        _ => return Err("is no step for a namespace".into()),
+        other => return inside::step(path, other, views),
     }
     Ok(())
 }
@@ -93,7 +93,7 @@ fn stays_read_only(path: &Path, error: &SysError) {
     tracing::info!(path = %path.display(), %error, "stays read-only");
 }
 
-fn new_tmpfs(tmpfs: &Tmpfs) -> SysResult<OwnedFd> {
+pub(super) fn new_tmpfs(tmpfs: &Tmpfs) -> SysResult<OwnedFd> {
     let everywhere = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let closed = everywhere | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let make = |options: &[(&str, &str)], flags| mount::new_tmpfs(options, flags);
@@ -137,7 +137,7 @@ fn make_directories(inside: &str, path: &str) -> SysResult<OwnedFd> {
 }
 
 /// Makes what a view can be attached to: a directory, or a file.
-fn make_mount_point(inside: &str, path: &str, view: &OwnedFd) -> SysResult<()> {
+pub(super) fn make_mount_point(inside: &str, path: &str, view: &OwnedFd) -> SysResult<()> {
     if files::status(view)?.kind == FileType::Directory {
         return make_directories(inside, path).map(drop);
     }

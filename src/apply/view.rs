@@ -8,7 +8,7 @@ use super::{NotYet, Stop};
 use crate::observe::mounts_below;
 use crate::place::{self, Place};
 use crate::sys::SysResult;
-use crate::sys::fs::{path_of, pin_beneath};
+use crate::sys::fs::{path_of, pin_beneath, pin_trusted};
 use crate::sys::mount::{self, Change};
 
 /// A detached mount of the tree at `path`, with all that is mounted in it.
@@ -64,6 +64,22 @@ pub(super) fn take(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// A detached mount of what is at `path`, with all that is mounted in it, never more writable or executable than it
+/// is on the host. Device nodes in it work: a service may be meant to have one.
+pub(super) fn take_bind(path: &str, writable: bool, no_exec: bool) -> SysResult<OwnedFd> {
+    let tree = mount::clone_tree(pin_trusted(path)?)?;
+    let access = if writable { 0 } else { mount::RDONLY };
+    let exec = if no_exec { mount::NOEXEC } else { 0 };
+    let change = Change {
+        set: mount::NOSUID | access | exec,
+        slave: true,
+        recursive: true,
+        ..Change::default()
+    };
+    mount::change(tree.as_fd(), c"", &change)?;
+    Ok(tree)
 }
 
 /// Maps what is mounted in the tree, as far as these file systems can: the others show their own owners.

@@ -51,9 +51,7 @@ fn parse(word: &str) -> Result<TemporaryFileSystem, String> {
     let (path, options) = word.split_once(':').unwrap_or((word, ""));
     let mut found = TemporaryFileSystem {
         path: clean(&words::with_colons(path))?,
-        options: DEFAULTS
-            .map(|(name, value)| (name.into(), value.into()))
-            .into(),
+        options: default_options(),
         read_only: false,
         no_exec: false,
     };
@@ -64,33 +62,37 @@ fn parse(word: &str) -> Result<TemporaryFileSystem, String> {
     Ok(found)
 }
 
+fn default_options() -> Vec<(String, String)> {
+    DEFAULTS
+        .map(|(name, value)| (name.into(), value.into()))
+        .into()
+}
+
 /// The path without what is empty in it.
 fn clean(path: &str) -> Result<String, String> {
-    if !path.starts_with('/') {
-        return Err("is not an absolute path".into());
-    }
-    if path.chars().any(char::is_control) {
-        return Err("holds a control character".into());
-    }
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
-    if parts.contains(&"..") {
-        return Err("contains '..'".into());
-    }
-    if parts.first() == Some(&"proc") {
+    let path = super::mounts::clean(path)?;
+    if lies_in(&path, "/proc") {
         return Err(
             "is where the kernel tells about processes, without which nothing can be run".into(),
         );
     }
-    if parts.is_empty() {
+    if path == "/" {
         return Err("is the root, without which nothing can be run".into());
     }
-    Ok(format!("/{}", parts.join("/")))
+    Ok(path)
 }
 
 impl TemporaryFileSystem {
+    /// An empty one at `path` that stays so.
+    pub fn read_only(path: &str) -> Self {
+        Self {
+            path: path.into(),
+            options: default_options(),
+            read_only: true,
+            no_exec: false,
+        }
+    }
+
     fn set(&mut self, option: &str) -> Result<(), String> {
         match option {
             "ro" => self.read_only = true,

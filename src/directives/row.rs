@@ -50,7 +50,6 @@ impl Directive {
     }
 
     /// The same, enforced since a kernel.
-    #[allow(dead_code)]
     pub(super) const fn since(self, since: &'static str) -> Self {
         Self { since, ..self }
     }

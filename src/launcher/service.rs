@@ -15,13 +15,14 @@ use crate::protocol::PrepareReply;
 use crate::pty::Session;
 use crate::relay::wait_for;
 use crate::seccomp::{Machine, set_id_filter};
+use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::process_wait::{Ended, has_ended};
 use crate::sys::signals::Signals;
-use crate::sys::{ids, keyring, mount, run, seccomp};
+use crate::sys::{ids, keyring, run, seccomp};
 
 /// A service that is about to be.
 pub(super) struct Service {
-    namespace: Option<OwnedFd>,
+    namespaces: Vec<(Kind, OwnedFd)>,
     steps: Vec<Adoption>,
     working_directory: String,
     working_directory_may_be_missing: bool,
@@ -40,17 +41,21 @@ impl Service {
             environment.retain(|(other, _)| *other != name);
             environment.push((name, value));
         }
-        let namespace = reply.namespace.into_iter().next().map(OwnedFd::from);
+        let namespaces: Vec<(Kind, OwnedFd)> = reply
+            .namespaces
+            .into_iter()
+            .filter_map(|(word, fd)| Some((Kind::from_word(&word)?, fd.into())))
+            .collect();
         let adopter = Adopter {
             uid: reply.uid,
             gid: reply.gid,
             groups: reply.groups,
-            has_namespace: namespace.is_some(),
+            has_namespace: !namespaces.is_empty(),
             confined: reply.confined,
             privileged: command.privileged,
         };
         Self {
-            namespace,
+            namespaces,
             steps: adoption(&adopter),
             working_directory: reply.working_directory,
             working_directory_may_be_missing: reply.working_directory_may_be_missing,
@@ -131,9 +136,10 @@ impl Service {
         let subject = step.to_string();
         match step {
             Adoption::EnterNamespace => {
-                let namespace = self.namespace.as_ref().ok_or("there is none");
-                let namespace = namespace.or_fail(Stage::Namespace, &subject)?;
-                mount::enter_namespace(namespace).or_fail(Stage::Namespace, subject)
+                let mut namespaces = self.namespaces.iter();
+                namespaces
+                    .try_for_each(|(kind, namespace)| own_namespaces::enter(*kind, namespace))
+                    .or_fail(Stage::Namespace, subject)
             }
             Adoption::ResetUmask => {
                 ids::reset_umask();

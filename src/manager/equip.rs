@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use super::{Claim, Manager, identity};
 use crate::apply::{Gift, NotYet, Prepared, Views, build_namespace};
-use crate::directives::WorkingDirectory;
-use crate::failure::{Failure, Stage};
+use crate::directives::{Namespaces, Users, WorkingDirectory};
+use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::{self, OnProgress};
 use crate::observe::{self, is_behind};
 use crate::observed::{Entry, Observed};
@@ -14,6 +14,8 @@ use crate::plan::{self, Adopter, Identity, Plan, Step};
 use crate::spec::Spec;
 use crate::sys::fault::{Point, reached};
 use crate::sys::give::Given;
+use crate::sys::own_namespaces::{self, Kind};
+use crate::sys::userns;
 
 /// Everything that a launcher needs to become the service, but for the namespace, which is yet to
 /// be built.
@@ -27,23 +29,92 @@ pub struct Equipped {
     pub working_directory: Option<WorkingDirectory>,
     /// Whether it is to gain nothing, ever.
     pub confined: bool,
+    /// Where in its view it may make files.
+    pub writable: Vec<String>,
+    namespaces: Namespaces,
+    host_name: bool,
     steps: Vec<Step>,
     views: Views,
 }
 
+/// What a service lives in, with the kind of each.
+pub type OwnNamespaces = Vec<(Kind, OwnedFd)>;
+
 impl Equipped {
-    /// Builds the mount namespace, if the service needs one. The calling thread is in it from then on and
-    /// is good for nothing else: it must be one that ends.
+    /// Builds the namespaces that the service needs, in the order in which they are entered. The calling thread is
+    /// in them from then on and is good for nothing else: it must be one that ends.
     ///
     /// # Errors
     /// Of the stage of the step that failed. The lease goes on: its holder has to be let go.
-    pub fn build_namespace(&mut self) -> Result<Option<OwnedFd>, Failure> {
-        if self.steps.is_empty() {
-            return Ok(None);
+    pub fn build_namespaces(&mut self) -> Result<OwnNamespaces, Failure> {
+        let mut built = OwnNamespaces::new();
+        // Needs a child process, which must not be born into any of the others.
+        let users = self
+            .namespaces
+            .users
+            .map(|users| self.user_namespace(users));
+        let users = users.transpose()?;
+        if let Some(path) = &self.namespaces.network_path {
+            let there = own_namespaces::at(path).or_fail(Stage::Network, path)?;
+            built.push((Kind::Network, there));
+        } else if self.namespaces.network {
+            built.push(own(Kind::Network, Stage::Network)?);
+            own_namespaces::raise_loopback().or_fail(Stage::Network, "lo")?;
         }
-        let namespace = build_namespace(&self.steps, std::mem::take(&mut self.views));
-        reached(Point::NamespaceBuilt);
-        namespace.map(Some)
+        if self.namespaces.ipc {
+            built.push(own(Kind::Ipc, Stage::Namespace)?);
+        }
+        if self.host_name {
+            built.push(own(Kind::HostName, Stage::Namespace)?);
+        }
+        if !self.steps.is_empty() {
+            let namespace = build_namespace(&self.steps, std::mem::take(&mut self.views));
+            reached(Point::NamespaceBuilt);
+            built.push((Kind::Mounts, namespace?));
+        }
+        built.extend(users.map(|namespace| (Kind::Users, namespace)));
+        Ok(built)
+    }
+
+    /// A user namespace in which the service is who it is.
+    fn user_namespace(&self, users: Users) -> Result<OwnedFd, Failure> {
+        let (uid, gid) = (self.identity.uid.get(), self.identity.gid);
+        let groups = &self.identity.groups;
+        let (uids, gids) = (
+            map_lines(users, &[uid]),
+            map_lines(users, &[&[gid], &groups[..]].concat()),
+        );
+        userns::with_maps(&uids, &gids).or_fail(Stage::Namespace, "the user namespace")
+    }
+}
+
+/// A new namespace, entered.
+fn own(kind: Kind, stage: Stage) -> Result<(Kind, OwnedFd), Failure> {
+    let made = own_namespaces::unshare(kind).and_then(|()| own_namespaces::current(kind));
+    Ok((
+        kind,
+        made.or_fail(stage, format!("the {} namespace", kind.word()))?,
+    ))
+}
+
+/// The lines of a map in which those numbers, and root, are who they are (user_namespaces(7)).
+fn map_lines(users: Users, own: &[u32]) -> String {
+    match users {
+        Users::All => "0 0 4294967295\n".into(),
+        Users::Identity => {
+            let further = own.iter().filter(|number| **number >= 65_536);
+            let further = further.map(|number| format!("{number} {number} 1\n"));
+            std::iter::once("0 0 65536\n".into())
+                .chain(further)
+                .collect()
+        }
+        Users::OwnAlone => {
+            let numbers: BTreeSet<u32> = own.iter().copied().chain([0]).collect();
+            numbers
+                .iter()
+                .map(|number| format!("{number} {number} 1\n"))
+                .collect()
+        }
     }
 }
 
@@ -213,6 +284,9 @@ fn equipped(
         working_directory: spec.working_directory().cloned(),
         confined: spec.is_dynamic(),
         identity,
+        writable: plan.writable,
+        namespaces: spec.settings().namespaces.clone(),
+        host_name: spec.settings().filters.protect_hostname,
         steps: plan.namespace,
         views,
     }

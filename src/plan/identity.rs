@@ -155,6 +155,8 @@ pub fn environment(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec
             variables.push((kind.variable().into(), paths.join(":")));
         }
     }
+    let credentials = spec.credentials_directory();
+    variables.extend(credentials.map(|path| ("CREDENTIALS_DIRECTORY".into(), path)));
     // What was asked for comes last and wins.
     for (name, value) in spec.environment() {
         variables.retain(|(other, _)| other != name);

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod dirs;
+mod hardening;
 mod identity;
 mod mounts;
 mod ownership;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub host: Vec<Step>,
     /// In a new mount namespace; nothing, if the service needs none.
     pub namespace: Vec<Step>,
+    /// Where in its view the service may make files.
+    pub writable: Vec<String>,
     /// What the plan makes in /run, or takes there: it goes when the lease ends.
     pub made: Vec<String>,
     /// The owners on disk of private directories that stay at their public paths, and that no other service
@@ -82,6 +85,7 @@ pub fn plan(spec: &Spec, identity: &Identity, observed: &Observed) -> Result<Pla
     Ok(Plan {
         host,
         namespace: sandbox.steps(),
+        writable: sandbox.writable(),
         made: directories.made,
         adopted,
         forgets_adopted,

@@ -4,13 +4,13 @@
 
 use super::dirs::{Placed, Placement};
 use super::step::{Action, IdMap, Tmpfs};
-use super::{Identity, Owner, Step};
-use crate::directives::TemporaryFileSystem;
+use super::{Identity, Owner, Step, hardening};
+use crate::directives::{Homes, TemporaryFileSystem};
 use crate::exec_directory::Kind;
 use crate::failure::Stage;
 use crate::layout::{GECOS, HOME, RUN, SHELL, VIEWS};
 use crate::observed::Observed;
-use crate::spec::Spec;
+use crate::spec::{CREDENTIALS, Spec};
 
 /// Everything that the view of one service depends on.
 pub(super) struct Sandbox<'a> {
@@ -19,6 +19,8 @@ pub(super) struct Sandbox<'a> {
     observed: &'a Observed,
     placed: &'a [Placed<'a>],
     databases: Vec<Database>,
+    /// Empty file systems, sorted by path.
+    covers: Vec<TemporaryFileSystem>,
 }
 
 /// A user database with the service's own line, for hosts whose look-ups do not know our names.
@@ -41,6 +43,7 @@ impl<'a> Sandbox<'a> {
             observed,
             placed,
             databases: databases(spec, identity, observed),
+            covers: covers(spec, observed),
         }
     }
 
@@ -57,25 +60,103 @@ impl<'a> Sandbox<'a> {
                 confined: true,
             }));
         }
+        let settings = self.spec.settings();
+        if let Some(path) = self.spec.credentials_directory() {
+            let there = self.observed.secrets.iter().any(|path| path == CREDENTIALS);
+            if !there && self.cover(CREDENTIALS).is_none() {
+                let (mode, owner) = (0o755, Owner::ROOT);
+                let action = Action::MakeDirectory { mode, owner };
+                steps.push(Step::new(Stage::Credentials, CREDENTIALS, action));
+            }
+            let action = Action::TakeCredentials {
+                owner: self.identity.owner(),
+                credentials: settings.credentials.clone(),
+            };
+            steps.push(Step::new(Stage::Credentials, path, action));
+        }
+        steps.extend(hardening::views(settings, &self.own()));
         steps
+    }
+
+    /// The mounts of the kernel's trees that stay as writable as they are.
+    fn kept_writable(&self) -> impl Iterator<Item = Step> {
+        let settings = self.spec.settings();
+        let mounts = self.observed.writable_mounts.iter();
+        mounts
+            .map(|mount| (mount, mount.display().to_string()))
+            .filter(|(_, path)| hardening::stays_writable(settings, path))
+            .map(|(mount, path)| {
+                let mount = mount.clone();
+                Step::new(Stage::Namespace, path, Action::KeepWritable { mount })
+            })
+    }
+
+    /// Its credentials, as the only ones.
+    fn credentials(&self) -> Vec<Step> {
+        let Some(path) = self.spec.credentials_directory() else {
+            return Vec::new();
+        };
+        let step = |path: &str, action| Step::new(Stage::Credentials, path, action);
+        let boundary = Action::MountTmpfs {
+            tmpfs: Tmpfs::Boundary,
+            inside: self.cover(CREDENTIALS).map(|cover| cover.path.clone()),
+        };
+        vec![
+            step(CREDENTIALS, boundary),
+            self.attach(Stage::Credentials, path.clone(), &path, Some(CREDENTIALS)),
+            step(CREDENTIALS, Action::Seal),
+        ]
+    }
+
+    /// The places of its own: what it sees there is not what the host has there.
+    fn own(&self) -> Vec<&str> {
+        let directories = self.placed.iter().map(|placed| placed.path.as_str());
+        let temporary = self.observed.temporary.iter().map(String::as_str);
+        let asked = self.covers.iter();
+        let devices = self.spec.settings().mounts.devices.then_some("/dev");
+        directories
+            .chain(temporary)
+            .chain(asked.map(|one| one.path.as_str()))
+            .chain(devices)
+            .collect()
+    }
+
+    /// Where in its view the service may make files.
+    pub(super) fn writable(&self) -> Vec<String> {
+        if !self.spec.is_dynamic() {
+            return Vec::new();
+        }
+        let directories = self.placed.iter().filter(|placed| {
+            let directory = placed.directory;
+            !directory.is_read_only() && directory.kind() != Kind::Configuration
+        });
+        let asked = self.covers.iter();
+        let mut paths: Vec<String> = directories.map(|placed| placed.path.clone()).collect();
+        paths.extend(self.observed.temporary.iter().cloned());
+        paths.extend(
+            asked
+                .filter(|one| !one.read_only)
+                .map(|one| one.path.clone()),
+        );
+        paths.extend(hardening::KERNEL_TREES.map(String::from));
+        paths.extend(hardening::writable(self.spec.settings()));
+        paths.sort_unstable();
+        paths.dedup();
+        paths
     }
 
     /// The steps in the new namespace; none, if there is nothing that needs one.
     pub(super) fn steps(&self) -> Vec<Step> {
         let dynamic = self.spec.is_dynamic();
-        let asked = self.spec.temporary_file_systems();
+        let (settings, asked) = (self.spec.settings(), &self.covers);
         if !dynamic && asked.is_empty() && self.attached().next().is_none() {
             return Vec::new();
         }
         let mut steps = vec![Step::of_namespace(Action::Unshare)];
         if dynamic {
             steps.push(Step::of_namespace(Action::Protect));
-            let writable = self.observed.writable_mounts.iter();
-            steps.extend(writable.map(|mount| {
-                let path = mount.display().to_string();
-                let mount = mount.clone();
-                Step::new(Stage::Namespace, path, Action::KeepWritable { mount })
-            }));
+            steps.extend(self.kept_writable());
+            steps.extend(hardening::first(settings));
         } else {
             steps.push(Step::of_namespace(Action::StopPropagation));
         }
@@ -85,8 +166,16 @@ impl<'a> Sandbox<'a> {
             let temporary = self.observed.temporary.iter();
             steps.extend(temporary.map(|path| self.tmpfs(path, Tmpfs::Temporary)));
             let secrets = self.observed.secrets.iter();
-            let secrets = secrets.filter(|path| self.cover(path).is_none());
-            steps.extend(secrets.map(|path| self.tmpfs(path, Tmpfs::Hidden)));
+            let own = self.spec.credentials_directory();
+            let hidden = |path: &&String| {
+                self.cover(path).is_none() && (own.is_none() || *path != CREDENTIALS)
+            };
+            steps.extend(
+                secrets
+                    .filter(hidden)
+                    .map(|path| self.tmpfs(path, Tmpfs::Hidden)),
+            );
+            steps.extend(hardening::kernel(settings));
         }
         for kind in Kind::ALL {
             steps.extend(self.kind_steps(kind));
@@ -96,7 +185,13 @@ impl<'a> Sandbox<'a> {
             let view = database.path.clone();
             steps.push(self.attach(Stage::Namespace, view, database.source, None));
         }
-        let asked = self.spec.temporary_file_systems().iter();
+        if dynamic {
+            steps.extend(self.credentials());
+            let cover = |path: &str| self.cover(path).map(|cover| cover.path.clone());
+            steps.extend(hardening::binds(settings, cover));
+            steps.extend(hardening::path_steps(settings, &self.own()));
+        }
+        let asked = self.covers.iter();
         let read_only = asked.filter(|one| one.read_only);
         steps.extend(read_only.map(|one| Step::new(Stage::Namespace, &one.path, Action::Seal)));
         steps
@@ -222,9 +317,24 @@ impl<'a> Sandbox<'a> {
 
     /// The innermost empty file system that hides what the host has at `path`.
     fn cover(&self, path: &str) -> Option<&TemporaryFileSystem> {
-        let asked = self.spec.temporary_file_systems().iter();
+        let asked = self.covers.iter();
         asked.rev().find(|one| one.path != path && one.holds(path))
     }
+}
+
+/// The empty file systems that it asks for, and the homes where these are to be empty.
+fn covers(spec: &Spec, observed: &Observed) -> Vec<TemporaryFileSystem> {
+    let mut covers = spec.temporary_file_systems().to_vec();
+    if spec.settings().mounts.homes == Homes::Empty {
+        let homes = observed.homes.iter();
+        let homes = homes.filter(|home| !covers.iter().any(|one| one.path == **home));
+        let empty: Vec<_> = homes
+            .map(|home| TemporaryFileSystem::read_only(home))
+            .collect();
+        covers.extend(empty);
+        covers.sort();
+    }
+    covers
 }
 
 fn databases(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec<Database> {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::Owner;
-use crate::directives::TemporaryFileSystem;
+use crate::directives::{Credential, Processes, TemporaryFileSystem};
 use crate::failure::Stage;
 
 /// The mapping of an id-mapped mount (mount_setattr(2)): what belongs to `disk` on disk is seen
@@ -109,6 +109,25 @@ pub enum Action {
         /// Whether set-ID bits and devices mean nothing in it.
         confined: bool,
     },
+    /// Take a view of a path for the service that anybody may have put into a unit file: what only root
+    /// could make on the way is followed.
+    TakeBind {
+        /// What the view is called.
+        name: String,
+        /// Whether the service may write to it, as far as the host lets it.
+        writable: bool,
+        /// Whether nothing in it can be executed.
+        no_exec: bool,
+        /// Whether it may be missing.
+        optional: bool,
+    },
+    /// Read credentials, and make a detached file system of their files.
+    TakeCredentials {
+        /// Whose they are.
+        owner: Owner,
+        /// Which.
+        credentials: Vec<Credential>,
+    },
     /// From here on in a mount namespace of our own.
     Unshare,
     /// Make every mount deaf upwards: mounts of the host arrive, ours do not leave.
@@ -133,6 +152,38 @@ pub enum Action {
         view: String,
         /// The tmpfs of ours in which the place for it has to be made.
         inside: Option<String>,
+    },
+    /// Attach a view that may not have been there to be taken.
+    AttachBind {
+        /// What the view is called.
+        name: String,
+        /// The tmpfs of ours in which the place for it has to be made.
+        inside: Option<String>,
+    },
+    /// Mount a /proc of the service's own.
+    MountProc {
+        /// `hidepid=`
+        processes: Processes,
+        /// Whether there is nothing but processes in it.
+        processes_only: bool,
+    },
+    /// Mount a /dev with pseudo devices alone, and what is mounted in the host's for everybody.
+    MountDevices,
+    /// Mount the message queues of the IPC namespace that we are in.
+    MountQueues,
+    /// Cover a path, whatever is there, with something of mode 0000.
+    Hide {
+        /// Whether it may be missing.
+        optional: bool,
+    },
+    /// Take rights away from a path and all below.
+    Restrict {
+        /// Whether nothing can be written.
+        read_only: bool,
+        /// Whether nothing can be executed.
+        no_exec: bool,
+        /// Whether it may be missing.
+        optional: bool,
     },
     /// Make a symbolic link in a tmpfs of ours.
     LinkInside {
@@ -209,6 +260,67 @@ impl fmt::Display for Step {
                 write!(f, "take-view {path} {access}{flags}")?;
                 map.as_ref().map_or(Ok(()), |map| write!(f, " {map}"))
             }
+            other => other.fmt_inside(path, f),
+        }
+    }
+}
+
+impl Action {
+    /// The text of what is done for, or in, the namespace.
+    fn fmt_inside(&self, path: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::TakeBind {
+                name,
+                writable,
+                no_exec,
+                optional,
+            } => {
+                let access = if *writable { "rw" } else { "ro" };
+                let flags = if *no_exec { ",noexec" } else { "" };
+                write!(
+                    f,
+                    "take-bind {path} {access},nosuid{flags} as {name}{}",
+                    if_there(*optional)
+                )
+            }
+            Action::AttachBind { name, inside } => {
+                write!(f, "attach-bind {name} at {path}{}", in_it(inside.as_ref()))
+            }
+            Action::MountProc {
+                processes,
+                processes_only,
+            } => {
+                let subset = if *processes_only { ",subset=pid" } else { "" };
+                write!(
+                    f,
+                    "mount-proc {path} hidepid={}{subset}",
+                    processes.option()
+                )
+            }
+            Action::MountDevices => write!(f, "mount-devices {path}"),
+            Action::MountQueues => write!(f, "mount-queues {path}"),
+            Action::TakeCredentials { owner, credentials } => {
+                let names: Vec<&str> = credentials.iter().map(|it| it.name.as_str()).collect();
+                write!(
+                    f,
+                    "take-credentials {path} owner {owner} {}",
+                    names.join(" ")
+                )
+            }
+            Action::Hide { optional } => write!(f, "hide {path}{}", if_there(*optional)),
+            Action::Restrict {
+                read_only,
+                no_exec,
+                optional,
+            } => {
+                let read_only = if *read_only { " ro" } else { "" };
+                let no_exec = if *no_exec { " noexec" } else { "" };
+                write!(
+                    f,
+                    "restrict {path}{read_only}{no_exec}{}",
+                    if_there(*optional)
+                )
+            }
             Action::Unshare => write!(f, "new-mount-namespace"),
             Action::StopPropagation => write!(f, "stop-propagation / slave with all below"),
             Action::Protect => write!(f, "protect / ro,nosuid,slave with all below"),
@@ -223,8 +335,13 @@ impl fmt::Display for Step {
                 write!(f, "make-link {path} -> {target}{}", in_it(Some(inside)))
             }
             Action::Seal => write!(f, "seal {path} ro"),
+            _ => write!(f, "{self:?}"),
         }
     }
+}
+
+fn if_there(optional: bool) -> &'static str {
+    if optional { " if it is there" } else { "" }
 }
 
 fn in_it(inside: Option<&String>) -> String {

@@ -1,7 +1,6 @@
 //! Files and directories, by descriptor.
 
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, StatxAttributes,
@@ -9,11 +8,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::remove::FileId;
-use super::{During, SysError, SysResult};
+pub use super::trusted::{open_trusted, pin_trusted};
 
-/// Symbolic links that are followed on the way to one directory, as many as the kernel follows.
-const MOST_LINKS: u32 = 40;
+use super::remove::FileId;
+use super::{During, SysResult};
 
 /// What a directory may be opened for without ever following a link or leaving its parent.
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH
@@ -62,79 +60,6 @@ pub fn status(fd: impl AsFd) -> SysResult<Status> {
 pub fn is_mount_point(fd: impl AsFd) -> SysResult<bool> {
     let stat = statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).during("statx", "")?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
-}
-
-/// Opens a directory on whose path only root had a say, as `O_PATH`.
-///
-/// A symbolic link on the way is followed if it belongs to root and stands in a directory that
-/// only root can change, so that state can be kept on another disk; any other link is refused
-/// with `EPERM`. `path` must be absolute.
-///
-/// # Errors
-/// Those of openat2(2); the subject is the path up to where it failed.
-pub fn open_trusted(path: &str) -> SysResult<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(CWD, path, flags, Mode::empty(), resolve) {
-        Err(Errno::LOOP) => walk_trusted(path),
-        opened => opened.during("openat2", path),
-    }
-}
-
-/// The slow way of [`open_trusted`], part by part.
-fn walk_trusted(path: &str) -> SysResult<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = |dir: BorrowedFd<'_>, part: &str| {
-        rustix::fs::openat(dir, part, flags, Mode::empty()).during("openat", path)
-    };
-    let refused = || SysError {
-        call: "open",
-        subject: format!("{path}, on a way that not only root can change"),
-        errno: Errno::PERM,
-    };
-    let root = || rustix::fs::open("/", flags, Mode::empty()).during("open", "/");
-    let mut above = Vec::new();
-    let mut here = root()?;
-    let mut parts: VecDeque<String> = path.split('/').map(String::from).collect();
-    let mut links = 0;
-    while let Some(part) = parts.pop_front() {
-        match part.as_str() {
-            "" | "." => continue,
-            ".." => {
-                here = match above.pop() {
-                    Some(parent) => parent,
-                    None => root()?,
-                };
-                continue;
-            }
-            _ => {}
-        }
-        let next = open(here.as_fd(), &part)?;
-        let found = status(&next)?;
-        if found.kind != FileType::Symlink {
-            above.push(std::mem::replace(&mut here, next));
-            continue;
-        }
-        let parent = status(&here)?;
-        let ours = found.uid == 0 && parent.uid == 0 && parent.mode & 0o022 == 0;
-        links = u32::saturating_add(links, 1);
-        if !ours || links > MOST_LINKS {
-            return Err(refused());
-        }
-        let target = rustix::fs::readlinkat(&next, "", Vec::new()).during("readlinkat", path)?;
-        let target = target.into_string().map_err(|_| refused())?;
-        if target.starts_with('/') {
-            above.clear();
-            here = root()?;
-        }
-        for part in target.rsplit('/') {
-            parts.push_front(part.into());
-        }
-    }
-    match status(&here)?.kind {
-        FileType::Directory => Ok(here),
-        _ => Err(Errno::NOTDIR).during("open", path),
-    }
 }
 
 /// Opens a directory below `dir` for reading: no link is followed, nothing outside is reached.

@@ -34,6 +34,9 @@ pub const NOSUID: u64 = libc::MOUNT_ATTR_NOSUID;
 /// `MOUNT_ATTR_NODEV`.
 pub const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 
+/// Nothing on the mount can be executed.
+pub const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
+
 /// Moves the calling thread, and no other, into a new mount namespace: a copy of the one it is in.
 ///
 /// # Errors
@@ -98,13 +101,25 @@ pub fn clone_tree(dir: impl AsFd) -> SysResult<OwnedFd> {
 /// # Errors
 /// Those of fsopen(2), fsconfig(2) and fsmount(2).
 pub fn new_tmpfs(options: &[(&str, &str)], attributes: MountAttrFlags) -> SysResult<OwnedFd> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).during("fsopen", "tmpfs")?;
-    fsconfig_set_string(&context, "source", "tmpfs").during("fsconfig", "source")?;
+    new_file_system("tmpfs", options, attributes)
+}
+
+/// Makes a detached mount of a new file system of the kernel's own: `tmpfs`, `proc`, `mqueue`.
+///
+/// # Errors
+/// Those of fsopen(2), fsconfig(2) and fsmount(2).
+pub fn new_file_system(
+    kind: &'static str,
+    options: &[(&str, &str)],
+    attributes: MountAttrFlags,
+) -> SysResult<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).during("fsopen", kind)?;
+    fsconfig_set_string(&context, "source", kind).during("fsconfig", "source")?;
     for (key, value) in options {
         fsconfig_set_string(&context, *key, *value).during("fsconfig", key)?;
     }
     fsconfig_create(&context).during("fsconfig", "create")?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).during("fsmount", "tmpfs")
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).during("fsmount", kind)
 }
 
 /// Attaches a detached mount on top of what `target` stands for.

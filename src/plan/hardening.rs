@@ -1,0 +1,264 @@
+//! What a service asks for beyond the sandbox that every dynamic user has: less of the kernel, of the homes, of
+//! devices, and paths with rules of their own.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+
+use super::Step;
+use super::step::Action;
+use crate::directives::{Access, Bind, Homes, Processes, Settings};
+use crate::exec_directory::lies_in;
+use crate::failure::Stage;
+
+/// Homes (systemd.exec(5), "ProtectHome=").
+const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
+
+/// What tells of the kernel, or changes it, for everybody (`ProtectKernelTunables=`): to be read only.
+const TUNABLES: [&str; 14] = [
+    "/proc/acpi",
+    "/proc/apm",
+    "/proc/asound",
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/latency_stats",
+    "/proc/mtrr",
+    "/proc/scsi",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/timer_stats",
+    "/sys/fs/bpf",
+    "/sys/firmware/efi",
+];
+
+/// What shows where the kernel's code and data are: not even to be read.
+const KERNEL_MEMORY: [&str; 4] = [
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/sys/kernel/debug",
+    "/sys/kernel/tracing",
+];
+
+/// The modules of the kernel (`ProtectKernelModules=`).
+const MODULES: [&str; 2] = ["/usr/lib/modules", "/lib/modules"];
+
+/// The messages of the kernel (`ProtectKernelLogs=`).
+const LOGS: [&str; 2] = ["/proc/kmsg", "/dev/kmsg"];
+
+/// The clocks (`ProtectClock=`): without the capability and the calls, they are left to their modes.
+const CLOCKS: [&str; 4] = ["/dev/rtc", "/dev/rtc0", "/dev/rtc1", "/dev/hpet"];
+
+/// The control groups.
+pub(super) const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
+
+/// Where the kernel's own file systems are.
+pub(super) const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+fn step(path: &str, action: Action) -> Step {
+    Step::new(Stage::Namespace, path, action)
+}
+
+/// Whether a mount below the kernel's trees stays as writable as it is on the host.
+pub(super) fn stays_writable(settings: &Settings, path: &str) -> bool {
+    let (mounts, filters) = (&settings.mounts, &settings.filters);
+    if lies_in(path, CONTROL_GROUPS) {
+        return !mounts.control_groups;
+    }
+    !(filters.protect_kernel_tunables && lies_in(path, "/sys"))
+}
+
+/// What has to be there before the rest: /proc, /dev, the homes.
+pub(super) fn first(settings: &Settings) -> Vec<Step> {
+    let mounts = &settings.mounts;
+    let mut steps = Vec::new();
+    let own_proc = mounts.processes != Processes::Shown || mounts.processes_only;
+    // In a PID namespace of its own it is mounted by its first process: nobody else can.
+    if own_proc && !settings.namespaces.processes {
+        let action = Action::MountProc {
+            processes: mounts.processes,
+            processes_only: mounts.processes_only,
+        };
+        steps.push(step("/proc", action));
+    }
+    if mounts.devices {
+        steps.push(step("/dev", Action::MountDevices));
+    }
+    if settings.namespaces.ipc {
+        steps.push(step("/dev/mqueue", Action::MountQueues));
+    }
+    if mounts.homes == Homes::Hidden {
+        steps.extend(HOMES.map(|home| step(home, Action::Hide { optional: true })));
+    }
+    steps
+}
+
+/// What is taken away of the kernel's trees.
+pub(super) fn kernel(settings: &Settings) -> Vec<Step> {
+    let filters = &settings.filters;
+    let mut steps = Vec::new();
+    let hide = |paths: &[&str], steps: &mut Vec<Step>| {
+        let hidden = paths
+            .iter()
+            .map(|path| step(path, Action::Hide { optional: true }));
+        steps.extend(hidden);
+    };
+    if filters.protect_kernel_tunables {
+        let restrict = Action::Restrict {
+            read_only: true,
+            no_exec: false,
+            optional: true,
+        };
+        steps.extend(TUNABLES.map(|path| step(path, restrict.clone())));
+        hide(&KERNEL_MEMORY, &mut steps);
+    }
+    if filters.protect_kernel_modules {
+        hide(&MODULES, &mut steps);
+    }
+    if filters.protect_kernel_logs {
+        hide(&LOGS, &mut steps);
+    }
+    if filters.protect_clock && !settings.mounts.devices {
+        hide(&CLOCKS, &mut steps);
+    }
+    steps
+}
+
+/// What the rules about a path add up to.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rule {
+    writable: Option<bool>,
+    executable: Option<bool>,
+    hidden: bool,
+    optional: bool,
+}
+
+/// The rules of all paths, sorted by path: an outer one comes before what lies in it.
+fn rules(settings: &Settings) -> BTreeMap<&str, Rule> {
+    let mut rules: BTreeMap<&str, Rule> = BTreeMap::new();
+    for one in &settings.mounts.paths {
+        let rule = rules.entry(&one.path).or_insert(Rule {
+            optional: true,
+            ..Rule::default()
+        });
+        rule.optional &= one.may_be_missing;
+        match one.access {
+            Access::Write => rule.writable = Some(true),
+            // Of two lists that name the same, the stricter one counts.
+            Access::Read => rule.writable = Some(false),
+            Access::Execute => rule.executable = rule.executable.or(Some(true)),
+            Access::NoExecute => rule.executable = Some(false),
+            Access::Nothing => rule.hidden = true,
+        }
+    }
+    rules
+}
+
+/// What holds for a path: what is said of it, or else of the nearest one around it.
+fn in_force<T>(
+    rules: &BTreeMap<&str, Rule>,
+    path: &str,
+    of: impl Fn(&Rule) -> Option<T>,
+) -> Option<T> {
+    let around = rules
+        .iter()
+        .rev()
+        .filter(|(top, _)| **top == "/" || lies_in(path, top));
+    around.filter_map(|(_, rule)| of(rule)).next()
+}
+
+/// The views that rules and binds need, taken on the host. What lies in a place of the service's own is not
+/// taken from there: the service would see the host's.
+pub(super) fn views(settings: &Settings, own: &[&str]) -> Vec<Step> {
+    let rules = rules(settings);
+    let mut steps = Vec::new();
+    for (path, rule) in &rules {
+        if is_lifted(rule) && !own.iter().any(|top| lies_in(path, top)) {
+            let action = Action::TakeBind {
+                name: format!("rule {path}"),
+                writable: in_force(&rules, path, |rule| rule.writable) == Some(true),
+                no_exec: in_force(&rules, path, |rule| rule.executable) == Some(false),
+                optional: rule.optional,
+            };
+            steps.push(step(path, action));
+        }
+    }
+    for (number, bind) in settings.mounts.binds.iter().enumerate() {
+        let action = Action::TakeBind {
+            name: bind_name(number, bind),
+            writable: bind.writable,
+            no_exec: false,
+            optional: bind.may_be_missing,
+        };
+        steps.push(step(&bind.source, action));
+    }
+    steps
+}
+
+fn is_lifted(rule: &Rule) -> bool {
+    !rule.hidden && (rule.writable == Some(true) || rule.executable == Some(true))
+}
+
+fn bind_name(number: usize, bind: &Bind) -> String {
+    format!("bind {} {}", number.saturating_add(1), bind.target)
+}
+
+/// What is bound into the view.
+pub(super) fn binds(settings: &Settings, cover: impl Fn(&str) -> Option<String>) -> Vec<Step> {
+    let binds = settings.mounts.binds.iter().enumerate();
+    let attach = |(number, bind): (usize, &Bind)| {
+        let action = Action::AttachBind {
+            name: bind_name(number, bind),
+            inside: cover(&bind.target),
+        };
+        step(&bind.target, action)
+    };
+    binds.map(attach).collect()
+}
+
+/// What the rules do, from the outside in. Everything is read-only already but for the service's own places and the
+/// kernel's trees.
+pub(super) fn path_steps(settings: &Settings, own: &[&str]) -> Vec<Step> {
+    let rules = rules(settings);
+    let mut steps = Vec::new();
+    for (path, rule) in &rules {
+        let optional = rule.optional;
+        let is_own = own.iter().any(|top| lies_in(path, top));
+        if rule.hidden {
+            steps.push(step(path, Action::Hide { optional }));
+            continue;
+        }
+        if is_lifted(rule) && !is_own {
+            let action = Action::AttachBind {
+                name: format!("rule {path}"),
+                inside: None,
+            };
+            steps.push(step(path, action));
+        }
+        let writable_anyway = is_own || KERNEL_TREES.iter().any(|top| lies_in(path, top));
+        let read_only = rule.writable == Some(false) && writable_anyway;
+        let no_exec = rule.executable == Some(false);
+        if read_only || no_exec {
+            let action = Action::Restrict {
+                read_only,
+                no_exec,
+                optional,
+            };
+            steps.push(step(path, action));
+        }
+    }
+    steps
+}
+
+/// Where the service may make files, besides the places of its own.
+pub(super) fn writable(settings: &Settings) -> Vec<String> {
+    let rules = rules(settings);
+    let lifted = rules
+        .iter()
+        .filter(|(_, rule)| rule.writable == Some(true) && !rule.hidden);
+    let bound = settings.mounts.binds.iter().filter(|bind| bind.writable);
+    lifted
+        .map(|(path, _)| String::from(*path))
+        .chain(bound.map(|bind| bind.target.clone()))
+        .collect()
+}

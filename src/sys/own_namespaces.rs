@@ -1,0 +1,130 @@
+//! Namespaces besides the mount namespace: made by a thread that ends with its work, handed out by descriptor.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::sched::CloneFlags;
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+use super::{During, SysResult, last_error};
+
+/// A kind of namespace (namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Network devices, addresses, ports.
+    Network,
+    /// System V IPC, POSIX message queues.
+    Ipc,
+    /// Host name and domain name.
+    HostName,
+    /// Mounts.
+    Mounts,
+    /// Process numbers.
+    Processes,
+    /// Users and capabilities.
+    Users,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they can be entered: a user namespace takes away the right to enter others.
+    pub const ALL: [Self; 6] = [
+        Self::Network,
+        Self::Ipc,
+        Self::HostName,
+        Self::Mounts,
+        Self::Processes,
+        Self::Users,
+    ];
+
+    /// Its name in `/proc/PID/ns`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::Ipc => "ipc",
+            Self::HostName => "uts",
+            Self::Mounts => "mnt",
+            Self::Processes => "pid",
+            Self::Users => "user",
+        }
+    }
+
+    /// The kind whose [`word`](Self::word) is `word`.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
+    fn flag(self) -> CloneFlags {
+        match self {
+            Self::Network => CloneFlags::CLONE_NEWNET,
+            Self::Ipc => CloneFlags::CLONE_NEWIPC,
+            Self::HostName => CloneFlags::CLONE_NEWUTS,
+            Self::Mounts => CloneFlags::CLONE_NEWNS,
+            Self::Processes => CloneFlags::CLONE_NEWPID,
+            Self::Users => CloneFlags::CLONE_NEWUSER,
+        }
+    }
+}
+
+/// Puts the calling thread into a new namespace; for [`Kind::Processes`] its next child.
+///
+/// # Errors
+/// Those of unshare(2).
+pub fn unshare(kind: Kind) -> SysResult<()> {
+    nix::sched::unshare(kind.flag()).during("unshare", kind.word())
+}
+
+/// The namespace that the calling thread is in.
+///
+/// # Errors
+/// Those of open(2).
+pub fn current(kind: Kind) -> SysResult<OwnedFd> {
+    at(&format!("/proc/thread-self/ns/{}", kind.word()))
+}
+
+/// A namespace that is bound at `path`, or stands in a `/proc/PID/ns`.
+///
+/// # Errors
+/// Those of open(2). Whether it is one is told by [`enter`].
+pub fn at(path: &str) -> SysResult<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    rustix::fs::open(path, flags, Mode::empty()).during("open", path)
+}
+
+/// Enters a namespace.
+///
+/// # Errors
+/// Those of setns(2): `EINVAL` if it is none of that kind.
+pub fn enter(kind: Kind, namespace: impl AsFd) -> SysResult<()> {
+    nix::sched::setns(namespace, kind.flag()).during("setns", kind.word())
+}
+
+/// Makes the loopback device of the network namespace that the calling thread is in go up, as it never is in a new one
+/// (netdevice(7)).
+///
+/// # Errors
+/// Those of socket(2) and ioctl(2).
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation)]
+pub fn raise_loopback() -> SysResult<()> {
+    let (family, kind) = (AddressFamily::INET, SocketType::DGRAM);
+    let socket =
+        socket_with(family, kind, SocketFlags::CLOEXEC, None).during("socket", "AF_INET")?;
+    let mut name = [0; libc::IFNAMSIZ];
+    for (to, from) in name.iter_mut().zip(*b"lo") {
+        *to = libc::c_char::try_from(from).unwrap_or_default();
+    }
+    let request = libc::ifreq {
+        ifr_name: name,
+        ifr_ifru: libc::__c_anonymous_ifr_ifru {
+            // Two small bits of a number that has 16.
+            ifru_flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short,
+        },
+    };
+    // SAFETY: the socket is open, and SIOCSIFFLAGS reads an ifreq, which `request` is until the call returns.
+    let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let result = if answer == 0 {
+        Ok(())
+    } else {
+        Err(last_error())
+    };
+    result.during("ioctl", "SIOCSIFFLAGS lo")
+}

@@ -14,6 +14,7 @@ pub mod uid;
 // Layer 1: what to do, decided from words and facts. Pure.
 pub mod candidates;
 pub mod cleaning;
+pub mod command_text;
 pub mod config;
 pub mod directives;
 pub mod directory_claims;
@@ -27,6 +28,7 @@ pub mod registry_text;
 pub mod request;
 pub mod seccomp;
 pub mod spec;
+pub mod specifiers;
 pub mod time_span;
 pub mod unit_file;
 pub mod words;

@@ -19,6 +19,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
         &[
             "candidates",
             "cleaning",
+            "command_text",
             "config",
             "directives",
             "directory_claims",
@@ -32,6 +33,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "request",
             "seccomp",
             "spec",
+            "specifiers",
             "time_span",
             "unit_file",
             "words",

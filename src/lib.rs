@@ -13,6 +13,7 @@ pub mod uid;
 
 // Layer 1: what to do, decided from words and facts. Pure.
 pub mod candidates;
+pub mod capabilities;
 pub mod cleaning;
 pub mod command_text;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod directives;
 pub mod directory_claims;
 pub mod directory_text;
 pub mod doctor;
+pub mod environment_text;
 pub mod exec_directory;
 pub mod life;
 pub mod observed;

@@ -18,6 +18,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
         1,
         &[
             "candidates",
+            "capabilities",
             "cleaning",
             "command_text",
             "config",
@@ -25,6 +26,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "directory_claims",
             "directory_text",
             "doctor",
+            "environment_text",
             "exec_directory",
             "life",
             "observed",

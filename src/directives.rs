@@ -15,7 +15,9 @@ mod filters;
 mod identity;
 mod mounts;
 mod namespaces;
+mod process;
 mod row;
+mod streams;
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -24,13 +26,15 @@ use crate::exec_directory::{Kind, Preserve};
 
 pub use credentials::{Credential, Source};
 pub use directories::Asked;
-pub use environment::{is_variable_name, variable};
+pub use environment::{EnvironmentFile, MoreEnvironment, is_variable_name, variable};
 pub use file_systems::TemporaryFileSystem;
 pub use filters::Filters;
 pub use identity::WorkingDirectory;
 pub use mounts::{Access, Bind, Homes, Mounts, PathRule, Processes};
 pub use namespaces::{Namespaces, Users};
+pub use process::{IoClass, Keyring, Policy, Process};
 pub use row::{Directive, Effect, canonical, find};
+pub use streams::{Opening, Stream, Streams};
 
 /// What the properties of a request add up to.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +43,10 @@ pub struct Settings {
     pub static_user: bool,
     /// `User=`.
     pub user: Option<String>,
+    /// `Group=`.
+    pub group: Option<String>,
+    /// `SupplementaryGroups=`.
+    pub groups: Vec<String>,
     /// The directories of all kinds, each once.
     pub directories: Vec<Asked>,
     /// `…DirectoryMode=`, by kind.
@@ -53,6 +61,12 @@ pub struct Settings {
     pub working_directory: Option<WorkingDirectory>,
     /// `Environment=`, later assignments last.
     pub environment: Vec<(String, String)>,
+    /// Where more of it comes from.
+    pub more_environment: MoreEnvironment,
+    /// What a process does to itself.
+    pub process: Process,
+    /// Standard input, output and error.
+    pub streams: Streams,
     /// `TimeoutStopSec=`.
     pub stop_timeout: Option<Duration>,
     /// What it sees of the file system.
@@ -81,6 +95,8 @@ pub const TABLES: &[&[Directive]] = &[
     credentials::TABLE,
     filters::TABLE,
     environment::TABLE,
+    process::TABLE,
+    streams::TABLE,
     elsewhere::TABLE,
 ];
 

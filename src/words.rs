@@ -77,11 +77,14 @@ pub fn first_word(rest: &mut &str, escapes: Escapes) -> Result<Option<String>, S
 ///
 /// # Errors
 /// A sentence, for an escape that does not exist.
-pub fn unescape(value: &str) -> Result<String, String> {
-    let mut text = String::with_capacity(value.len());
+pub fn unescape(value: &str) -> Result<Vec<u8>, String> {
+    let mut text = Vec::with_capacity(value.len());
     let mut rest = value.chars();
     while let Some(c) = rest.next() {
-        text.push(if c == '\\' { escape(&mut rest)? } else { c });
+        match c {
+            '\\' => escape(&mut rest, &mut text)?,
+            c => push(&mut text, c),
+        }
     }
     Ok(text)
 }

@@ -63,7 +63,7 @@ pub(super) fn make(
         let mut file = File::from(file);
         file.write_all(secret)?;
         files::set_owner(&file, owner.uid, owner.gid)?;
-        files::set_mode(&files::pin_beneath(&made, name)?, 0o400)?;
+        files::set_mode(&file, 0o400)?;
     }
     let top = files::open_beneath(&made, "")?;
     files::set_owner(&top, owner.uid, owner.gid)?;

@@ -107,7 +107,7 @@ fn set(settings: &mut Settings, value: &str) -> Result<(), String> {
         return Err("is not of the form ID:VALUE".into());
     };
     let data = words::unescape(data)?;
-    settings.credential(credential_name(name)?, Source::Set(data.into_bytes()));
+    settings.credential(credential_name(name)?, Source::Set(data));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use super::row::{Directive, function, restriction};
 use super::{Settings, boolean, find};
 use crate::time_span::{self, TimeSpan};
+use crate::words;
 
 /// `WorkingDirectory=`.
 #[derive(Clone, Debug, PartialEq, Eq)]

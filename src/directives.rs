@@ -75,6 +75,10 @@ pub struct Settings {
     pub credentials: Vec<Credential>,
     /// What the kernel refuses to it.
     pub filters: Filters,
+    /// `RestrictForeignDirectories=no`: new files may be made in directories that others hand over.
+    pub foreign_directories: bool,
+    /// `NoNewPrivileges=`, which a dynamic user has anyway.
+    pub no_new_privileges: bool,
     /// Namespaces of its own.
     pub namespaces: Namespaces,
     /// The directives that were assigned, by name.

@@ -39,14 +39,18 @@ pub(super) const TABLE: &[Directive] = &[
         "read on the host before each command; what it says wins over Environment=",
         file,
     ),
-    function("PassEnvironment", "dynuser's own variables, as far as it has them", |s, v| {
-        let names = environment_text::pass_list(v)?;
-        if names.is_empty() {
-            s.more_environment.passed.clear();
-        }
-        s.more_environment.passed.extend(names);
-        Ok(())
-    }),
+    function(
+        "PassEnvironment",
+        "dynuser's own variables, as far as it has them",
+        |s, v| {
+            let names = environment_text::pass_list(v)?;
+            if names.is_empty() {
+                s.more_environment.passed.clear();
+            }
+            s.more_environment.passed.extend(names);
+            Ok(())
+        },
+    ),
     function("UnsetEnvironment", "taken out at the end", |s, v| {
         let list = environment_text::unset_list(v)?;
         if list.is_empty() {
@@ -55,15 +59,19 @@ pub(super) const TABLE: &[Directive] = &[
         s.more_environment.unset.extend(list);
         Ok(())
     }),
-    function("ExecSearchPath", "where programs are looked for, and PATH", |s, v| {
-        if v.is_empty() {
-            s.more_environment.search_path.clear();
-        }
-        for folder in v.split(':').filter(|folder| !folder.is_empty()) {
-            s.more_environment.search_path.push(clean(folder)?);
-        }
-        Ok(())
-    }),
+    function(
+        "ExecSearchPath",
+        "where programs are looked for, and PATH",
+        |s, v| {
+            if v.is_empty() {
+                s.more_environment.search_path.clear();
+            }
+            for folder in v.split(':').filter(|folder| !folder.is_empty()) {
+                s.more_environment.search_path.push(clean(folder)?);
+            }
+            Ok(())
+        },
+    ),
     missing("SetLoginEnvironment", "USER and LOGNAME are always set"),
 ];
 

@@ -28,6 +28,36 @@ pub(super) const TABLE: &[Directive] = &[
         Ok(())
     }),
     function(
+        "Group",
+        "the first group: one of the host, or of another dynamic user",
+        |s, v| {
+            s.group = (!v.is_empty()).then(|| v.into());
+            Ok(())
+        },
+    ),
+    function(
+        "SupplementaryGroups",
+        "setgroups(2): groups of the host, or of dynamic users",
+        |s, v| {
+            let words = words::split(v)?;
+            if words.is_empty() {
+                s.groups.clear();
+            }
+            s.groups.extend(words);
+            Ok(())
+        },
+    ),
+    restriction(
+        "RestrictForeignDirectories",
+        "Landlock: no new files but beneath the service's own places, always unless it is no",
+        |s, v| {
+            s.foreign_directories = !boolean(v)?;
+            Ok(())
+        },
+    )
+    .since("Linux 5.13; before, io_uring is refused")
+    .dynamic(),
+    function(
         "WorkingDirectory",
         "chdir(2) as the user",
         working_directory,
@@ -40,10 +70,12 @@ pub(super) const TABLE: &[Directive] = &[
     ),
     restriction(
         "NoNewPrivileges",
-        "prctl(PR_SET_NO_NEW_PRIVS), always",
-        |_, v| boolean(v).map(drop),
-    )
-    .dynamic(),
+        "prctl(PR_SET_NO_NEW_PRIVS); for a dynamic user always",
+        |s, v| {
+            s.no_new_privileges = boolean(v)?;
+            Ok(())
+        },
+    ),
     restriction(
         "RestrictSUIDSGID",
         "seccomp: no mode with set-ID bits, always; nosuid mounts",

@@ -119,10 +119,14 @@ pub(super) const TABLE: &[Directive] = &[
             Ok(())
         },
     ),
-    function("AmbientCapabilities", "the ambient set, and nothing beyond", |s, v| {
-        s.process.ambient = s.process.ambient.assign(CapabilitySet::EMPTY, v)?;
-        Ok(())
-    }),
+    function(
+        "AmbientCapabilities",
+        "the ambient set, and nothing beyond",
+        |s, v| {
+            s.process.ambient = s.process.ambient.assign(CapabilitySet::EMPTY, v)?;
+            Ok(())
+        },
+    ),
     function("SecureBits", "prctl(PR_SET_SECUREBITS)", |s, v| {
         if v.is_empty() {
             s.process.secure_bits = 0;
@@ -147,7 +151,9 @@ pub(super) const TABLE: &[Directive] = &[
     limit("LimitNPROC", |s, v| s.limit(Resource::Processes, v)),
     limit("LimitMEMLOCK", |s, v| s.limit(Resource::LockedMemory, v)),
     limit("LimitLOCKS", |s, v| s.limit(Resource::Locks, v)),
-    limit("LimitSIGPENDING", |s, v| s.limit(Resource::PendingSignals, v)),
+    limit("LimitSIGPENDING", |s, v| {
+        s.limit(Resource::PendingSignals, v)
+    }),
     limit("LimitMSGQUEUE", |s, v| s.limit(Resource::MessageQueues, v)),
     limit("LimitNICE", |s, v| s.limit(Resource::Nice, v)),
     limit("LimitRTPRIO", |s, v| s.limit(Resource::RealtimePriority, v)),
@@ -171,10 +177,14 @@ pub(super) const TABLE: &[Directive] = &[
         s.process.priority = assigned(v, |v| ranged(v, 0, 99))?;
         Ok(())
     }),
-    function("CPUSchedulingResetOnFork", "sched_setscheduler(2)", |s, v| {
-        s.process.reset_on_fork = boolean(v)?;
-        Ok(())
-    }),
+    function(
+        "CPUSchedulingResetOnFork",
+        "sched_setscheduler(2)",
+        |s, v| {
+            s.process.reset_on_fork = boolean(v)?;
+            Ok(())
+        },
+    ),
     function("CPUAffinity", "sched_setaffinity(2)", affinity),
     function("IOSchedulingClass", "ioprio_set(2)", |s, v| {
         s.process.io_class = assigned(v, |v| match v {
@@ -195,17 +205,25 @@ pub(super) const TABLE: &[Directive] = &[
         Ok(())
     }),
     function("TimerSlackNSec", "prctl(PR_SET_TIMERSLACK)", timer_slack),
-    function("CoredumpFilter", "/proc/self/coredump_filter", coredump_filter),
-    restriction("KeyringMode", "a session keyring of its own, always", |s, v| {
-        s.process.keyring = match v {
-            "" | "private" => Keyring::Private,
-            "shared" => Keyring::Shared,
-            // The caller's keys would be the service's.
-            "inherit" => return Err("is not possible: the keys are the caller's".into()),
-            _ => return Err("is neither private nor shared".into()),
-        };
-        Ok(())
-    }),
+    function(
+        "CoredumpFilter",
+        "/proc/self/coredump_filter",
+        coredump_filter,
+    ),
+    restriction(
+        "KeyringMode",
+        "a session keyring of its own, always",
+        |s, v| {
+            s.process.keyring = match v {
+                "" | "private" => Keyring::Private,
+                "shared" => Keyring::Shared,
+                // The caller's keys would be the service's.
+                "inherit" => return Err("is not possible: the keys are the caller's".into()),
+                _ => return Err("is neither private nor shared".into()),
+            };
+            Ok(())
+        },
+    ),
     function("IgnoreSIGPIPE", "signal(2)", |s, v| {
         s.process.ignore_sigpipe = assigned(v, boolean)?;
         Ok(())
@@ -214,7 +232,10 @@ pub(super) const TABLE: &[Directive] = &[
     missing("MemoryKSM", "prctl(PR_SET_MEMORY_MERGE)"),
 ];
 
-const fn limit(name: &'static str, apply: fn(&mut Settings, &str) -> Result<(), String>) -> Directive {
+const fn limit(
+    name: &'static str,
+    apply: fn(&mut Settings, &str) -> Result<(), String>,
+) -> Directive {
     function(name, "setrlimit(2)", apply)
 }
 
@@ -271,7 +292,9 @@ fn affinity(settings: &mut Settings, value: &str) -> Result<(), String> {
     if value == "numa" {
         return Err("is numa, and NUMAMask= is not supported".into());
     }
-    let words = value.split([' ', ',', '\t']).filter(|word| !word.is_empty());
+    let words = value
+        .split([' ', ',', '\t'])
+        .filter(|word| !word.is_empty());
     for word in words {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
         let (first, last) = (ranged(first, 0, MOST_CPUS)?, ranged(last, 0, MOST_CPUS)?);

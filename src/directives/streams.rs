@@ -53,16 +53,30 @@ pub(super) const TABLE: &[Directive] = &[
         s.streams.input = stream(v, true)?;
         Ok(())
     }),
-    function("StandardOutput", "dup2(2); the journal is where dynuser's own goes", |s, v| {
-        s.streams.output = stream(v, false)?;
-        Ok(())
-    }),
-    function("StandardError", "dup2(2); the journal is where dynuser's own goes", |s, v| {
-        s.streams.error = stream(v, false)?;
-        Ok(())
-    }),
-    missing("StandardInputText", "data of the unit file as standard input"),
-    missing("StandardInputData", "data of the unit file as standard input"),
+    function(
+        "StandardOutput",
+        "dup2(2); the journal is where dynuser's own goes",
+        |s, v| {
+            s.streams.output = stream(v, false)?;
+            Ok(())
+        },
+    ),
+    function(
+        "StandardError",
+        "dup2(2); the journal is where dynuser's own goes",
+        |s, v| {
+            s.streams.error = stream(v, false)?;
+            Ok(())
+        },
+    ),
+    missing(
+        "StandardInputText",
+        "data of the unit file as standard input",
+    ),
+    missing(
+        "StandardInputData",
+        "data of the unit file as standard input",
+    ),
     elsewhere("TTYPath", TERMINAL),
     elsewhere("TTYReset", TERMINAL),
     elsewhere("TTYVHangup", TERMINAL),

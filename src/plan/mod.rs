@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adoption;
 mod dirs;
 mod hardening;
 mod identity;
@@ -18,7 +19,8 @@ use crate::failure::Failure;
 use crate::observed::Observed;
 use crate::spec::Spec;
 
-pub use identity::{Adopter, Adoption, Identity, adoption, environment};
+pub use adoption::{Adopter, Adoption, adoption};
+pub use identity::{Identity, environment};
 pub use step::{Action, IdMap, Step, Tmpfs};
 
 /// An owner on disk.

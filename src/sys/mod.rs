@@ -20,6 +20,7 @@ pub mod ids;
 mod inode_flags;
 pub mod ipc;
 pub mod keyring;
+pub mod limits;
 pub mod lock;
 pub mod memory;
 pub mod mount;

@@ -39,6 +39,7 @@ pub mod words;
 
 // Layer 2: the only door to the kernel.
 pub mod sys;
+pub mod syscall_sets;
 
 // Layer 3: looking, doing, taking back.
 pub mod adopted;

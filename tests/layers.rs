@@ -38,6 +38,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "spec",
             "specifiers",
             "statuses",
+            "syscall_sets",
             "time_span",
             "unit_file",
             "words",

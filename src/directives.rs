@@ -12,6 +12,7 @@ mod elsewhere;
 mod environment;
 mod file_systems;
 mod filters;
+pub mod filters;
 mod identity;
 mod mounts;
 mod namespaces;
@@ -29,6 +30,7 @@ pub use directories::Asked;
 pub use environment::{EnvironmentFile, MoreEnvironment, is_variable_name, variable};
 pub use file_systems::TemporaryFileSystem;
 pub use filters::Filters;
+pub use filters::{Architecture, Denial, Filters};
 pub use identity::WorkingDirectory;
 pub use mounts::{Access, Bind, Homes, Mounts, PathRule, Processes};
 pub use namespaces::{Namespaces, Users};
@@ -57,6 +59,8 @@ pub struct Settings {
     pub shared: bool,
     /// `TemporaryFileSystem=`.
     pub temporary: Vec<TemporaryFileSystem>,
+    /// What the system-call filter is made of.
+    pub filters: Filters,
     /// `WorkingDirectory=`.
     pub working_directory: Option<WorkingDirectory>,
     /// `Environment=`, later assignments last.
@@ -94,6 +98,7 @@ pub const TABLES: &[&[Directive]] = &[
     identity::TABLE,
     directories::TABLE,
     file_systems::TABLE,
+    filters::TABLE,
     mounts::TABLE,
     namespaces::TABLE,
     credentials::TABLE,

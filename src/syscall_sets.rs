@@ -4,8 +4,6 @@
 
 pub mod numbers;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 
@@ -95,3 +93,6 @@ fn known(name: &str) -> Option<&'static str> {
         names.find(|known| *known == name)
     })
 }
+
+#[cfg(test)]
+mod tests;

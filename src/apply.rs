@@ -15,7 +15,7 @@ use crate::failure::{Failure, Stage};
 use crate::plan::Owner;
 
 pub use host::{Workshop, open_of};
-pub use namespace::build_namespace;
+pub use namespace::{build_namespace, carry_out};
 
 /// Detached mounts by the path of the tree that they show.
 pub type Views = HashMap<String, OwnedFd>;

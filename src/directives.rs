@@ -11,7 +11,6 @@ mod directories;
 mod elsewhere;
 mod environment;
 mod file_systems;
-mod filters;
 pub mod filters;
 mod identity;
 mod mounts;
@@ -29,7 +28,6 @@ pub use credentials::{Credential, Source};
 pub use directories::Asked;
 pub use environment::{EnvironmentFile, MoreEnvironment, is_variable_name, variable};
 pub use file_systems::TemporaryFileSystem;
-pub use filters::Filters;
 pub use filters::{Architecture, Denial, Filters};
 pub use identity::WorkingDirectory;
 pub use mounts::{Access, Bind, Homes, Mounts, PathRule, Processes};
@@ -77,8 +75,6 @@ pub struct Settings {
     pub mounts: Mounts,
     /// Small secrets that it gets.
     pub credentials: Vec<Credential>,
-    /// What the kernel refuses to it.
-    pub filters: Filters,
     /// `RestrictForeignDirectories=no`: new files may be made in directories that others hand over.
     pub foreign_directories: bool,
     /// `NoNewPrivileges=`, which a dynamic user has anyway.
@@ -98,7 +94,6 @@ pub const TABLES: &[&[Directive]] = &[
     identity::TABLE,
     directories::TABLE,
     file_systems::TABLE,
-    filters::TABLE,
     mounts::TABLE,
     namespaces::TABLE,
     credentials::TABLE,

@@ -1,12 +1,15 @@
 //! `dynuser run`: asks for a user, takes on its identity, and becomes the service.
 
 mod acquire;
-mod service;
+mod become_command;
+mod prepared;
+mod streams;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::client;
+use crate::command_text::Privilege;
 use crate::directives::is_variable_name;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::manager::Manager;
@@ -14,8 +17,9 @@ use crate::number_locks::NumberLocks;
 use crate::plan::{Adopter, adoption};
 use crate::report;
 use crate::request::Request;
+use crate::spec::Spec;
 use crate::sys::process_wait::Ended;
-use service::Service;
+use prepared::{Prepared, Words};
 
 pub use acquire::acquire;
 
@@ -47,37 +51,33 @@ pub struct Launch {
     pub daemon_view: bool,
 }
 
-/// The command, checked.
-struct Command {
-    privileged: bool,
-    words: Vec<CString>,
-}
-
 /// Runs the service. Returns the exit status, if it did not become the service.
 ///
 /// # Errors
 /// Of the stage that failed.
 pub fn launch(launch: &Launch) -> Result<u8, Failure> {
     require_root()?;
-    let command = check_command(&launch.command)?;
+    let words = check_command(&launch.command)?;
     let added = added_environment(launch)?;
+    let spec = Spec::check(&launch.request)?;
     let mut bar = report::Bar::new(launch.quiet);
     let told = &mut |path: &str, done, of| bar.show(path, done, of);
     let reply = client::prepare(&launch.request, launch.daemon_view, told);
     bar.clear();
     let reply = reply?;
     let (user, uid) = (reply.user.clone(), reply.uid);
-    let service = Service::new(reply, command, added);
-    if launch.mode == Mode::InPlace {
-        return Err(service.become_it());
+    let prepared = Prepared::new(reply, spec.settings().clone(), added, false);
+    let apart = spec.settings().namespaces.processes;
+    if launch.mode == Mode::InPlace && !apart {
+        return Err(prepared.become_words(&words));
     }
-    let talk = !launch.quiet;
+    let talk = !launch.quiet && launch.mode != Mode::InPlace;
     if talk {
         report::say(&format!("Running as user {user} ({uid})."));
     }
     let ended = match launch.mode {
-        Mode::Pty => service.behind_terminal(uid)?,
-        _ => service.behind_us()?,
+        Mode::Pty => prepared.behind_terminal(&words)?,
+        Mode::Wait | Mode::InPlace => prepared.behind_us(&words)?,
     };
     // Whatever becomes of the lease, the caller is told how the service ended.
     if let Err(failure) = client::finish(uid) {
@@ -95,24 +95,28 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
 /// Of the stage that would fail.
 pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
     require_root()?;
-    let command = check_command(&launch.command)?;
+    let words = check_command(&launch.command)?;
     added_environment(launch)?;
     let manager = Manager::new(NumberLocks::looking_only())?;
     manager.look_at_leases()?;
+    let settings = Spec::check(&launch.request)?.settings().clone();
     let (identity, plan, adopter) = manager.rehearse(&launch.request)?;
     let mut text = format!(
         "lease {} {}:{}\n{plan}",
         identity.user, identity.uid, identity.gid
     );
-    let privileged = command.privileged;
-    for step in adoption(&Adopter {
-        privileged,
-        ..adopter
-    }) {
+    let privilege = words.privilege;
+    for step in adoption(
+        &Adopter {
+            privilege,
+            ..adopter
+        },
+        &settings,
+    ) {
         text.push_str(&format!("{step}\n"));
     }
-    let words: Vec<_> = command
-        .words
+    let words: Vec<_> = words
+        .argv
         .iter()
         .map(|word| word.to_string_lossy())
         .collect();
@@ -136,14 +140,14 @@ pub fn require_root() -> Result<(), Failure> {
     ))
 }
 
-fn check_command(words: &[OsString]) -> Result<Command, Failure> {
+fn check_command(words: &[OsString]) -> Result<Words, Failure> {
     let refuse = |why: &str| Err(Failure::new(Stage::Request, "", why));
     let Some(first) = words.first() else {
         return refuse("a command to run is missing; for example: dynuser run -u NAME COMMAND");
     };
-    let (privileged, program) = match first.as_bytes().strip_prefix(b"!") {
-        Some(program) => (true, OsStr::from_bytes(program)),
-        None => (false, first.as_os_str()),
+    let (privilege, program) = match first.as_bytes().strip_prefix(b"!") {
+        Some(program) => (Privilege::KeepsRoot, OsStr::from_bytes(program)),
+        None => (Privilege::Service, first.as_os_str()),
     };
     match program.as_bytes().first() {
         None => return refuse("the command is empty"),
@@ -155,17 +159,23 @@ fn check_command(words: &[OsString]) -> Result<Command, Failure> {
         }
         Some(_) => {}
     }
-    let words = [program]
+    let argv: Vec<CString> = [program]
         .into_iter()
         .chain(words.iter().skip(1).map(OsString::as_os_str))
         .map(|word| CString::new(word.as_bytes()))
         .collect::<Result<_, _>>()
         .or_fail(Stage::Request, "the command")?;
-    Ok(Command { privileged, words })
+    Ok(Words {
+        privilege,
+        program: argv.first().cloned().unwrap_or_default(),
+        argv,
+        search: None,
+    })
 }
 
 /// The variables that the caller adds, in two sets: what a terminal needs, which gives way to what
 /// `Environment=` says, and what `-E` says, which wins.
+#[derive(Debug)]
 struct Added {
     terminal: Vec<(String, OsString)>,
     asked: Vec<(String, OsString)>,

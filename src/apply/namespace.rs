@@ -27,6 +27,16 @@ pub fn build_namespace(steps: &[Step], mut views: Views) -> Result<OwnedFd, Fail
     mount::current_namespace().or_fail(Stage::Namespace, "the mount namespace")
 }
 
+/// Carries out steps in the namespace that the calling thread is in, which is nobody else's.
+///
+/// # Errors
+/// Of the stage of the step that failed.
+pub fn carry_out(steps: &[Step]) -> Result<(), Failure> {
+    let mut none = Views::new();
+    let mut steps = steps.iter();
+    steps.try_for_each(|step| namespace_step(step, &mut none).or_fail(step.stage, &step.path))
+}
+
 fn namespace_step(step: &Step, views: &mut Views) -> Result<(), Reason> {
     let path = &step.path;
     match &step.action {

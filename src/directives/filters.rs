@@ -89,6 +89,13 @@ const OTHERS: &str = "alpha arc arc-be cris ia64 loongarch64 m68k mips mips-le m
                       mips64-n32 nios2 parisc parisc64 ppc ppc-le ppc64 ppc64-le riscv32 s390 s390x sh sh64 \
                       sparc sparc64 tilegx arm-be arm64-be";
 
+impl Filters {
+    /// Whether any system call is refused.
+    pub fn any(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 pub(super) const TABLE: &[Directive] = &[
     restriction(
         "SystemCallFilter",

@@ -130,6 +130,7 @@ pub(super) const TABLE: &[Directive] = &[
         "a /dev with pseudo devices alone, not executable; no CAP_MKNOD, CAP_SYS_RAWIO; seccomp: @raw-io",
         |s, v| {
             s.mounts.devices = boolean(v)?;
+            s.filters.private_devices = s.mounts.devices;
             Ok(())
         },
     )

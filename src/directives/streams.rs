@@ -1,6 +1,5 @@
 //! Standard input, output and error.
 
-use super::Settings;
 use super::mounts::clean;
 use super::row::{Directive, elsewhere, function, missing};
 

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use super::{Claim, Manager, identity};
 use crate::apply::{Gift, NotYet, Prepared, Views, build_namespace};
+use crate::command_text::Privilege;
 use crate::directives::{Namespaces, Users, WorkingDirectory};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::{self, OnProgress};
@@ -165,14 +166,16 @@ fn stage(spec: &Spec, path: &str) -> Stage {
 }
 
 /// Who the launcher becomes.
-pub(super) fn adopter(spec: &Spec, identity: &Identity, has_namespace: bool) -> Adopter {
+pub(super) fn adopter(spec: &Spec, identity: &Identity, has_namespaces: bool) -> Adopter {
     Adopter {
         uid: identity.uid.get(),
         gid: identity.gid,
         groups: identity.groups.clone(),
-        has_namespace,
+        has_namespaces,
+        has_user_namespace: spec.settings().namespaces.users.is_some(),
+        has_control_group: false,
         confined: spec.is_dynamic(),
-        privileged: false,
+        privilege: Privilege::Service,
     }
 }
 

@@ -206,7 +206,10 @@ fn scheduling(settings: &Settings) -> Vec<Adoption> {
     }
     if process.io_class.is_some() || process.io_priority.is_some() {
         let class = process.io_class.unwrap_or(IoClass::BestEffort);
-        steps.push(Adoption::SetIoPriority(class, process.io_priority.unwrap_or(4)));
+        steps.push(Adoption::SetIoPriority(
+            class,
+            process.io_priority.unwrap_or(4),
+        ));
     }
     steps.extend(process.timer_slack.map(Adoption::SetTimerSlack));
     steps.extend(process.coredump_filter.map(Adoption::SetCoredumpFilter));

@@ -124,6 +124,21 @@ pub(super) fn kernel(settings: &Settings) -> Vec<Step> {
     steps
 }
 
+/// What the first process of a PID namespace of the service's own mounts for itself: nobody else can.
+pub fn processes_of_its_own(settings: &Settings) -> Vec<Step> {
+    let mounts = &settings.mounts;
+    let action = Action::MountProc {
+        processes: mounts.processes,
+        processes_only: mounts.processes_only,
+    };
+    let of_processes = kernel(settings)
+        .into_iter()
+        .filter(|step| lies_in(&step.path, "/proc"));
+    std::iter::once(step("/proc", action))
+        .chain(of_processes)
+        .collect()
+}
+
 /// What the rules about a path add up to.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rule {

@@ -20,6 +20,7 @@ use crate::observed::Observed;
 use crate::spec::Spec;
 
 pub use adoption::{Adopter, Adoption, adoption};
+pub use hardening::processes_of_its_own;
 pub use identity::{Identity, environment};
 pub use step::{Action, IdMap, Step, Tmpfs};
 

@@ -104,7 +104,10 @@ pub fn set_scheduler(policy: Policy, priority: u32, reset_on_fork: bool) -> SysR
 /// Those of the call: `EINVAL` if it has none of them.
 pub fn set_affinity(cpus: &[usize]) -> SysResult<()> {
     let mut set = rustix::thread::CpuSet::new();
-    for cpu in cpus.iter().filter(|cpu| **cpu < rustix::thread::CpuSet::MAX_CPU) {
+    for cpu in cpus
+        .iter()
+        .filter(|cpu| **cpu < rustix::thread::CpuSet::MAX_CPU)
+    {
         set.set(*cpu);
     }
     rustix::thread::sched_setaffinity(None, &set).during("sched_setaffinity", format!("{cpus:?}"))

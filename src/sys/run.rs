@@ -16,18 +16,74 @@ use super::{During, SysResult};
 /// # Errors
 /// Those of fork(2), and `EBUSY` in a process with several threads, whose child could do little.
 pub fn fork() -> SysResult<Option<Pid>> {
-    let alone = std::fs::read_dir("/proc/self/task")
-        .during("open", "/proc/self/task")?
-        .count()
-        == 1;
-    if !alone {
-        return Err(rustix::io::Errno::BUSY).during("fork", "in a process with threads");
-    }
+    only_thread()?;
     // SAFETY: this process has one thread, so no lock is held by a thread that the child lacks.
     match unsafe { nix::unistd::fork() }.during("fork", "")? {
         ForkResult::Parent { child } => Ok(Some(child)),
         ForkResult::Child => Ok(None),
     }
+}
+
+/// Like [`fork`], but the child is the first process of a new PID namespace (pid_namespaces(7)).
+///
+/// # Errors
+/// As [`fork`], and those of clone3(2).
+pub fn fork_into_new_pid_namespace() -> SysResult<Option<Pid>> {
+    only_thread()?;
+    let flags = u64::try_from(libc::CLONE_NEWPID).unwrap_or_default();
+    let signal = u64::try_from(libc::SIGCHLD).unwrap_or_default();
+    // struct clone_args of linux/sched.h, version 0: flags, pidfd, child_tid, parent_tid, exit_signal, stack,
+    // stack_size, tls.
+    let arguments: [u64; 8] = [flags, 0, 0, 0, signal, 0, 0, 0];
+    // SAFETY: without CLONE_VM and a stack of its own the child is a copy, as after fork(2), of a process with one thread; the
+    // arguments are the eight fields of version 0, and outlive the call.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            arguments.as_ptr(),
+            size_of_val(&arguments),
+        )
+    };
+    match answer {
+        0 => Ok(None),
+        pid if pid > 0 => {
+            let pid = libc::pid_t::try_from(pid).map_err(|_| rustix::io::Errno::OVERFLOW);
+            pid.map(Pid::from_raw)
+                .map(Some)
+                .during("clone3", "CLONE_NEWPID")
+        }
+        _ => Err(super::last_error()).during("clone3", "CLONE_NEWPID"),
+    }
+}
+
+/// Refuses to go on in a process with more than one thread.
+fn only_thread() -> SysResult<()> {
+    let alone = std::fs::read_dir("/proc/self/task")
+        .during("open", "/proc/self/task")?
+        .count()
+        == 1;
+    if alone {
+        return Ok(());
+    }
+    Err(rustix::io::Errno::BUSY).during("fork", "in a process with threads")
+}
+
+/// Ends a child that could not become what it was made for. Nothing of the parent's is flushed or run twice.
+pub fn end_now(status: u8) -> ! {
+    // SAFETY: _exit(2) ends the process and does not return.
+    unsafe { libc::_exit(status.into()) }
+}
+
+/// Ignores SIGPIPE: writing where nobody reads fails then.
+///
+/// # Errors
+/// Those of sigaction(2).
+pub fn ignore_broken_pipes() -> SysResult<()> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { sigaction(Signal::SIGPIPE, &ignore) }
+        .map(drop)
+        .during("sigaction", Signal::SIGPIPE)
 }
 
 /// Executes a program in place of this process. Returns only when that failed.

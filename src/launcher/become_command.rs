@@ -1,0 +1,242 @@
+//! The process that becomes a command of the service: step by step, and never back.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::io::Errno;
+use rustix::process::chdir;
+
+use super::prepared::{Prepared, Words, search_path, value};
+use super::streams;
+use crate::apply;
+use crate::command_text::Privilege;
+use crate::failure::{Failure, OrFail, Stage};
+use crate::plan::{Adopter, Adoption, adoption, processes_of_its_own};
+use crate::seccomp::{Machine, Rules, filter};
+use crate::sys::own_namespaces::{self, Kind};
+use crate::sys::process_wait::has_ended;
+use crate::sys::{ids, keyring, limits, run, seccomp};
+
+/// A process that is about to become a command.
+pub(super) struct Becoming<'a> {
+    prepared: &'a Prepared,
+    words: &'a Words,
+    steps: Vec<Adoption>,
+    environment: Vec<(String, OsString)>,
+    /// The process that holds the lease, if it is another one.
+    holder: Option<OwnedFd>,
+}
+
+impl<'a> Becoming<'a> {
+    pub(super) fn new(
+        prepared: &'a Prepared,
+        words: &'a Words,
+        environment: Vec<(String, OsString)>,
+        holder: Option<OwnedFd>,
+    ) -> Self {
+        let full = words.privilege == Privilege::Full;
+        let adopter = Adopter {
+            privilege: words.privilege,
+            has_namespaces: prepared.adopter.has_namespaces && !full,
+            ..prepared.adopter.clone()
+        };
+        Self {
+            steps: adoption(&adopter, &prepared.settings),
+            prepared,
+            words,
+            environment,
+            holder,
+        }
+    }
+
+    /// Becomes the command. Comes back only with the reason why not.
+    pub(super) fn become_it(self) -> Failure {
+        match self.adopt().and_then(|()| self.execute()) {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        }
+    }
+
+    fn adopt(&self) -> Result<(), Failure> {
+        let settings = &self.prepared.settings;
+        let ignored = settings.process.ignore_sigpipe;
+        run::reset_signals().or_fail(Stage::Exec, "signals")?;
+        if ignored.unwrap_or(self.prepared.from_unit) {
+            run::ignore_broken_pipes().or_fail(Stage::Exec, "signals")?;
+        }
+        // As root what only root has a say in, and the rest as the service, in its own view.
+        let later = streams::connect_as_root(&settings.streams, self.prepared.from_unit)?;
+        for step in &self.steps {
+            self.adopt_step(step)?;
+        }
+        streams::connect(later)?;
+        self.stop_without_a_lease()
+    }
+
+    /// If the holder of the lease has been killed since the fork, the release may have looked for
+    /// processes of the user before this one was one. From here on it finds it.
+    fn stop_without_a_lease(&self) -> Result<(), Failure> {
+        let Some(holder) = &self.holder else {
+            return Ok(());
+        };
+        match has_ended(holder.as_fd()).or_fail(Stage::User, "the launcher")? {
+            false => Ok(()),
+            true => Err(Failure::new(
+                Stage::User,
+                "",
+                "the launcher has ended, and the lease with it",
+            )),
+        }
+    }
+
+    fn adopt_step(&self, step: &Adoption) -> Result<(), Failure> {
+        let subject = step.to_string();
+        match step {
+            Adoption::JoinControlGroup => Ok(()),
+            Adoption::SetLimit(resource, limit) => {
+                limits::set_limit(*resource, *limit).or_fail(Stage::Limits, subject)
+            }
+            Adoption::SetOomScore(score) => {
+                limits::set_oom_score(*score).or_fail(Stage::OutOfMemory, subject)
+            }
+            Adoption::SetNice(nice) => limits::set_nice(*nice).or_fail(Stage::Nice, subject),
+            Adoption::SetScheduler {
+                policy,
+                priority,
+                reset_on_fork,
+            } => limits::set_scheduler(*policy, *priority, *reset_on_fork)
+                .or_fail(Stage::Scheduler, subject),
+            Adoption::SetAffinity(cpus) => {
+                limits::set_affinity(cpus).or_fail(Stage::CpuAffinity, subject)
+            }
+            Adoption::SetIoPriority(class, priority) => {
+                limits::set_io_priority(*class, *priority).or_fail(Stage::IoPriority, subject)
+            }
+            Adoption::SetTimerSlack(slack) => {
+                limits::set_timer_slack(*slack).or_fail(Stage::TimerSlack, subject)
+            }
+            Adoption::SetCoredumpFilter(filter) => {
+                limits::set_coredump_filter(*filter).or_fail(Stage::Limits, subject)
+            }
+            other => self.confine(other, subject),
+        }
+    }
+
+    /// The steps that take something away.
+    fn confine(&self, step: &Adoption, subject: String) -> Result<(), Failure> {
+        match step {
+            Adoption::EnterNamespaces => self.enter_namespaces(&subject),
+            Adoption::SetUmask(mask) => {
+                ids::set_umask(*mask);
+                Ok(())
+            }
+            Adoption::NewSessionKeyring => {
+                keyring::join_new_session().or_fail(Stage::Keyring, subject)
+            }
+            Adoption::ConfineFiles => Ok(()),
+            Adoption::EnterUserNamespace => self
+                .enter(|kind| kind == Kind::Users)
+                .or_fail(Stage::Namespace, subject),
+            Adoption::LimitCapabilities(kept) => {
+                ids::limit_capabilities(*kept).or_fail(Stage::Capabilities, subject)
+            }
+            Adoption::SetGroups(groups) => ids::set_groups(groups).or_fail(Stage::Group, subject),
+            Adoption::SetGid(gid) => ids::set_gid(*gid).or_fail(Stage::Group, subject),
+            Adoption::SetUid(uid, ambient) => {
+                ids::drop_privileges_for_good(*uid, *ambient).or_fail(Stage::User, subject)
+            }
+            Adoption::SetSecureBits(bits) => {
+                ids::set_secure_bits(*bits).or_fail(Stage::SecureBits, subject)
+            }
+            Adoption::NoNewPrivileges => {
+                ids::set_no_new_privileges().or_fail(Stage::Capabilities, subject)
+            }
+            Adoption::FilterSystemCalls => {
+                let machine = Machine::current().ok_or("there is no filter for this architecture");
+                let machine = machine.or_fail(Stage::Seccomp, &subject)?;
+                let rules = Rules {
+                    set_id: self.prepared.adopter.confined,
+                    filters: self.prepared.settings.filters.clone(),
+                    ..Rules::default()
+                };
+                seccomp::install(&filter(machine, &rules)).or_fail(Stage::Seccomp, subject)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn enter(&self, wanted: impl Fn(Kind) -> bool) -> crate::sys::SysResult<()> {
+        let mut these = self
+            .prepared
+            .namespaces
+            .iter()
+            .filter(|(kind, _)| wanted(*kind));
+        these.try_for_each(|(kind, namespace)| own_namespaces::enter(*kind, namespace))
+    }
+
+    fn enter_namespaces(&self, subject: &str) -> Result<(), Failure> {
+        self.enter(|kind| kind != Kind::Users)
+            .or_fail(Stage::Namespace, subject)?;
+        let settings = &self.prepared.settings;
+        if settings.namespaces.processes {
+            // What is mounted now is this command's alone: the next one has other processes.
+            own_namespaces::unshare(Kind::Mounts).or_fail(Stage::Namespace, subject)?;
+            apply::carry_out(&processes_of_its_own(settings))?;
+        }
+        Ok(())
+    }
+
+    /// Looks for the program as the service would, and executes it.
+    fn execute(&self) -> Result<Infallible, Failure> {
+        self.change_directory()?;
+        run::close_descriptors_on_exec().or_fail(Stage::Exec, "descriptors")?;
+        let environment = self
+            .environment
+            .iter()
+            .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
+            .collect::<Result<Vec<_>, _>>()
+            .or_fail(Stage::Exec, "the environment")?;
+        let subject = self.words.program.to_string_lossy().into_owned();
+        let mut last = None;
+        for path in search_path(self.words, &self.environment) {
+            let Err(error) = run::execute(&path, &self.words.argv, &environment);
+            // The next folder is tried only where there is no such program in this one, or we may
+            // not look: execvp(3) does the same.
+            let go_on = matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::ACCESS);
+            let keep = last.is_none() || error.errno != Errno::NOENT;
+            if keep {
+                last = Some(error);
+            }
+            if !go_on {
+                break;
+            }
+        }
+        match last {
+            Some(error) if error.errno != Errno::NOENT || subject.contains('/') => {
+                Err(Failure::new(Stage::Exec, subject, error))
+            }
+            _ => {
+                let own = value(&self.environment, "PATH").display().to_string();
+                let looked = self
+                    .words
+                    .search
+                    .as_ref()
+                    .map_or(own, |folders| folders.join(":"));
+                let why = format!("there is no such command in {looked}");
+                Err(Failure::new(Stage::Exec, subject, why))
+            }
+        }
+    }
+
+    /// As the service, not as root: a directory that it may not enter is not for it.
+    fn change_directory(&self) -> Result<(), Failure> {
+        let directory = &self.prepared.working_directory;
+        match chdir(directory.as_str()) {
+            Err(Errno::NOENT) if self.prepared.working_directory_may_be_missing => chdir("/"),
+            changed => changed,
+        }
+        .or_fail(Stage::WorkingDirectory, directory)
+    }
+}

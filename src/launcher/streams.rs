@@ -1,0 +1,175 @@
+//! Standard input, output and error of a command.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{FileType, Mode, OFlags, openat};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use crate::directives::{Opening, Stream, Streams};
+use crate::failure::{Failure, OrFail, Stage};
+use crate::sys::fs::{self as files, open_trusted};
+
+/// One of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    Input,
+    Output,
+    Error,
+}
+
+/// A file that is opened as the service.
+#[derive(Debug)]
+pub(super) struct Later {
+    which: Which,
+    path: String,
+    opening: Opening,
+}
+
+/// Connects what can be connected as root, and gives what is to be opened as the service: a file in a directory in which
+/// somebody else than root has a say may be a link to anywhere.
+pub(super) fn connect_as_root(streams: &Streams, from_unit: bool) -> Result<Vec<Later>, Failure> {
+    let input = match &streams.input {
+        // A daemon reads nothing from whoever started it.
+        None if from_unit => Stream::Null,
+        None => Stream::Inherit,
+        Some(stream) => stream.clone(),
+    };
+    let mut later = Vec::new();
+    later.extend(stream(Which::Input, &input, &input)?);
+    let output = streams.output.clone().unwrap_or(Stream::Log);
+    later.extend(stream(Which::Output, &output, &input)?);
+    match &streams.error {
+        None | Some(Stream::Inherit) if streams.output.is_some() => {
+            if later.iter().any(|it| it.which == Which::Output) {
+                later.push(Later::of(Which::Error, &output));
+            } else {
+                dup2_stderr(std::io::stdout()).or_fail(Stage::StandardError, "dup2")?;
+            }
+        }
+        None => {}
+        Some(error) => later.extend(stream(Which::Error, error, &input)?),
+    }
+    Ok(later)
+}
+
+impl Later {
+    fn of(which: Which, stream: &Stream) -> Self {
+        match stream {
+            Stream::File { path, opening } => Self {
+                which,
+                path: path.clone(),
+                opening: match opening {
+                    // Emptied once, by the first of the two.
+                    Opening::Truncate => Opening::Append,
+                    other => *other,
+                },
+            },
+            _ => Self {
+                which,
+                path: "/dev/null".into(),
+                opening: Opening::Plain,
+            },
+        }
+    }
+}
+
+fn stream(which: Which, wanted: &Stream, input: &Stream) -> Result<Option<Later>, Failure> {
+    match wanted {
+        Stream::Log => {}
+        Stream::Inherit => {
+            let from_input = matches!(input, Stream::Socket | Stream::File { .. });
+            if which != Which::Input && from_input {
+                let own = rustix::io::dup(std::io::stdin()).or_fail(which.stage(), "dup")?;
+                which.put(&own)?;
+            }
+        }
+        Stream::Null => which.put(&open_plainly("/dev/null", Opening::Plain, which)?)?,
+        Stream::Socket => {
+            let own = files::status(std::io::stdin()).or_fail(which.stage(), "fstat")?;
+            if own.kind != FileType::Socket {
+                return Err(Failure::new(
+                    which.stage(),
+                    "standard input",
+                    "is no socket; whoever starts the service has to accept the connection, or to bind the socket",
+                ));
+            }
+            if which != Which::Input {
+                let own = rustix::io::dup(std::io::stdin()).or_fail(which.stage(), "dup")?;
+                which.put(&own)?;
+            }
+        }
+        Stream::File { path, opening } => match open_as_root(path, *opening, which)? {
+            Some(file) => which.put(&file)?,
+            None => {
+                return Ok(Some(Later {
+                    which,
+                    path: path.clone(),
+                    opening: *opening,
+                }));
+            }
+        },
+    }
+    Ok(None)
+}
+
+/// Connects what was left, as the service.
+pub(super) fn connect(later: Vec<Later>) -> Result<(), Failure> {
+    later.into_iter().try_for_each(
+        |Later {
+             which,
+             path,
+             opening,
+         }| { which.put(&open_plainly(&path, opening, which)?) },
+    )
+}
+
+/// Opens a file in a directory that is root's alone, however one comes there.
+fn open_as_root(path: &str, opening: Opening, which: Which) -> Result<Option<OwnedFd>, Failure> {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let above = if above.is_empty() { "/" } else { above };
+    let Ok(folder) = open_trusted(above) else {
+        return Ok(None);
+    };
+    let found = files::status(&folder).or_fail(which.stage(), above)?;
+    // A sticky one too: anybody could have a link there.
+    if found.uid != 0 || found.mode & 0o022 != 0 {
+        return Ok(None);
+    }
+    let flags = which.flags(opening) | OFlags::NOFOLLOW;
+    let opened = openat(&folder, name, flags, Mode::from_raw_mode(0o644));
+    opened.or_fail(which.stage(), path).map(Some)
+}
+
+fn open_plainly(path: &str, opening: Opening, which: Which) -> Result<OwnedFd, Failure> {
+    let opened = rustix::fs::open(path, which.flags(opening), Mode::from_raw_mode(0o644));
+    opened.or_fail(which.stage(), path)
+}
+
+impl Which {
+    fn stage(self) -> Stage {
+        match self {
+            Self::Input => Stage::Terminal,
+            Self::Output => Stage::StandardOutput,
+            Self::Error => Stage::StandardError,
+        }
+    }
+
+    fn flags(self, opening: Opening) -> OFlags {
+        let common = OFlags::NOCTTY | OFlags::CLOEXEC;
+        match (self, opening) {
+            (Self::Input, _) => common | OFlags::RDONLY,
+            (_, Opening::Plain) => common | OFlags::WRONLY | OFlags::CREATE,
+            (_, Opening::Append) => common | OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND,
+            (_, Opening::Truncate) => common | OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC,
+        }
+    }
+
+    fn put(self, file: &OwnedFd) -> Result<(), Failure> {
+        let put = match self {
+            Self::Input => dup2_stdin(file),
+            Self::Output => dup2_stdout(file),
+            Self::Error => dup2_stderr(file),
+        };
+        put.or_fail(self.stage(), "dup2")
+    }
+}

@@ -124,7 +124,7 @@ fn read_program(word: &str, expand: &Expand<'_>) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Checks what is to be run, and takes out doubled slashes and `.` parts.
+/// Checks what is to be run.
 fn program(path: &str) -> Result<String, String> {
     if path.is_empty() {
         return Err("no program is named".into());
@@ -146,17 +146,11 @@ fn program(path: &str) -> Result<String, String> {
             name => Ok(name.into()),
         };
     }
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    if parts.is_empty() {
-        return Err("that is a directory, no program".into());
-    }
-    if path.len() > 4095 || parts.iter().any(|part| part.len() > 255) {
+    if path.len() > 4095 || path.split('/').any(|part| part.len() > 255) {
         return Err("the program's path is too long".into());
     }
-    Ok(format!("/{}", parts.join("/")))
+    // As written, `//` and `/./` too: that is what the program is told that it is called.
+    Ok(path.into())
 }
 
 /// Reads words up to the end of the command, and what ends it.

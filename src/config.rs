@@ -267,37 +267,37 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_file_and_line_and_nothing_is_ignored() {
         for (text, place, why) in [
-            ("[Manager]\nUIDRnage=1", "f0:2: ", "UIDRnage= is not known"),
-            ("[Manager]\nuidrange=1", "f0:2: ", "not known"),
-            ("[Service]\nUser=a", "f0:2: ", "[Manager]"),
-            ("[X-Mine]\nA=a", "f0:2: ", "[Manager]"),
-            ("UIDRange=1", "f0:1: ", "before any"),
+            ("[Manager]\nUIDRnage=1", "f0:2:", "UIDRnage= is not known"),
+            ("[Manager]\nuidrange=1", "f0:2:", "not known"),
+            ("[Service]\nUser=a", "f0:2:", "[Manager]"),
+            ("[X-Mine]\nA=a", "f0:2:", "[Manager]"),
+            ("UIDRange=1", "f0:1:", "before any"),
             (
                 "[Manager]\n\nUIDRange=a-b",
-                "f0:3: ",
+                "f0:3:",
                 "neither a number nor a range",
             ),
-            ("[Manager]\nUIDRange=200-100", "f0:2: ", "100-200"),
-            ("[Manager]\nUIDRange=61184-70000", "f0:2: ", "nobody"),
-            ("[Manager]\nUIDRange=\\\n0-5", "f0:2: ", "root"),
-            ("[Manager]\nUIDRange=100000-3000000", "f0:2: ", "too many"),
+            ("[Manager]\nUIDRange=200-100", "f0:2:", "100-200"),
+            ("[Manager]\nUIDRange=61184-70000", "f0:2:", "nobody"),
+            ("[Manager]\nUIDRange=\\\n0-5", "f0:2:", "root"),
+            ("[Manager]\nUIDRange=100000-3000000", "f0:2:", "too many"),
             (
                 "[Manager]\nUIDRange=100\nUIDExclude=50-150",
-                "f0:3: ",
+                "f0:3:",
                 "UIDExclude=: everything",
             ),
             (
                 "[Manager]\nDefaultTimeoutStopSec=infinity",
-                "f0:2: ",
+                "f0:2:",
                 "never comes back",
             ),
-            ("[Manager]\nDefaultTimeoutStopSec=0", "f0:2: ", "no time"),
+            ("[Manager]\nDefaultTimeoutStopSec=0", "f0:2:", "no time"),
             (
                 "[Manager]\nNameServiceTimeoutSec=5 parsecs",
-                "f0:2: ",
+                "f0:2:",
                 "parsecs",
             ),
-            ("[Manager]\nNameServiceTimeoutSec=2d", "f0:2: ", "a day"),
+            ("[Manager]\nNameServiceTimeoutSec=2d", "f0:2:", "a day"),
         ] {
             let faults = config(&[text]).expect_err(text);
             let said = faults.first().map(ToString::to_string).unwrap_or_default();

@@ -26,13 +26,6 @@ pub fn is_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(part) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// Whether `value` may be a variable's value: no control characters but tab and newline.
-pub fn is_value(value: &str) -> bool {
-    !value
-        .chars()
-        .any(|c| c.is_ascii_control() && !matches!(c, '\t' | '\n'))
-}
-
 /// Where the reader is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -204,9 +197,6 @@ impl Reader {
         if !is_name(name) {
             let what = format!("line {line}: {name:?} is no name of a variable");
             self.read.warnings.push(what);
-        } else if !is_value(&value) {
-            let what = format!("line {line}: the value of {name} holds control characters");
-            self.read.warnings.push(what);
         } else {
             assign(&mut self.read.assignments, name, value);
         }
@@ -260,7 +250,7 @@ pub fn unset_list(value: &str) -> Result<Vec<Unset>, String> {
     let words = words::split_by(value, Escapes::KeepUnknown)?.into_iter();
     words
         .map(|word| match word.split_once('=') {
-            Some((name, value)) if is_name(name) && is_value(value) => {
+            Some((name, value)) if is_name(name) => {
                 Ok(Unset::Assignment(name.into(), value.into()))
             }
             None if is_name(&word) => Ok(Unset::Name(word)),
@@ -315,14 +305,15 @@ mod tests {
     fn what_is_no_assignment_is_passed_over_with_a_warning() {
         let text = "# c\n;c\n A = 1\nexport B=2\nnonsense\n3C=4\nD=\x01\nA=5\r\nE='x";
         let read = parse(text).expect("a text");
-        let wanted = [("A", "5"), ("E", "x")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let wanted =
+            [("A", "5"), ("D", "\x01"), ("E", "x")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(read.assignments, wanted);
         let lines: Vec<&str> = read
             .warnings
             .iter()
             .map(|it| it.split_once(':').expect("a line").0)
             .collect();
-        assert_eq!(lines, ["line 4", "line 5", "line 6", "line 7", "line 9"]);
+        assert_eq!(lines, ["line 4", "line 5", "line 6", "line 9"]);
         assert!(parse("A=\0").is_err());
     }
 
@@ -342,7 +333,7 @@ mod tests {
         fn any_text_is_read(text in "(\\PC|[A-C=\"'\\\\ #;\n\r\t])*") {
             let lines = text.split('\n').count();
             let read = parse(&text).expect("no NUL in it");
-            prop_assert!(read.assignments.iter().all(|(name, value)| is_name(name) && is_value(value)));
+            prop_assert!(read.assignments.iter().all(|(name, _)| is_name(name)));
             prop_assert!(read.warnings.len() <= lines.max(text.len()));
         }
 

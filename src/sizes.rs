@@ -281,7 +281,8 @@ pub fn limit(resource: Resource, text: &str) -> Result<Limit, String> {
 }
 
 fn limit_value(written: Written, text: &str) -> Result<u64, String> {
-    if text == "infinity" {
+    // No nice level is without end: 40 is all that there is.
+    if text == "infinity" && !matches!(written, Written::Nice) {
         return Ok(INFINITE);
     }
     let value = match written {
@@ -316,9 +317,6 @@ fn span(text: &str, unit: &str, nanoseconds: u128) -> Result<u64, String> {
 fn nice(text: &str) -> Result<u64, String> {
     let bad = || format!("{text:?} is no nice limit: write -20 to +19 with its sign, or 0 to 40");
     let up_to = |digits: &str, most: u64| -> Result<u64, String> {
-        if digits.starts_with(['+', '-']) {
-            return Err(bad());
-        }
         Some(number(digits).map_err(|_| bad())?)
             .filter(|number| *number <= most)
             .ok_or_else(bad)

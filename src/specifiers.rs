@@ -235,7 +235,8 @@ pub struct Context {
     pub group_id: String,
     /// `%h`: that user's home.
     pub home: String,
-    /// `%s`: that user's shell.
+    /// `%s`: that user's shell. systemd's for root is /bin/bash where there is one, or else /bin/sh, whatever
+    /// the user database says.
     pub shell: String,
     /// `%T`.
     pub temporary: String,

@@ -82,7 +82,7 @@ pub fn parse_in(text: &str, unit: &str) -> Result<TimeSpan, String> {
         rest = rest.strip_prefix('+').unwrap_or(rest);
         let (number, after) = split_while(rest, |c| c.is_ascii_digit() || c == '.');
         let (unit, after) = split_while(after.trim_ascii_start(), |c| {
-            !c.is_ascii_digit() && c != '.' && !c.is_ascii_whitespace()
+            !c.is_ascii_digit() && !matches!(c, '.' | '+') && !c.is_ascii_whitespace()
         });
         let length = length(if unit.is_empty() { bare } else { unit }).ok_or_else(|| {
             format!("{text:?} is no time span: {unit:?} is no unit; there are ms, s, min, h and d")
@@ -134,7 +134,15 @@ fn times(number: &str, length: u64) -> Option<Option<u128>> {
     }
     let whole = match whole {
         "" => Some(0),
-        digits => digits.parse::<u128>().ok(),
+        // systemd reads a signed number, and keeps clear of its own infinity.
+        digits => digits
+            .parse::<i64>()
+            .ok()
+            .and_then(|whole| u128::try_from(whole).ok())
+            .filter(|whole| {
+                let most = LONGEST.checked_div(u128::from(length));
+                most.is_some_and(|most| *whole < most)
+            }),
     };
     Some(
         whole

@@ -28,6 +28,9 @@ pub struct Entry {
     pub file: String,
     /// The line that it begins on, counted from 1.
     pub line: usize,
+    /// Where on that line the value begins, in characters, counted from 1. Where the value begins on a later
+    /// line, that is where the first one ends.
+    pub column: usize,
 }
 
 impl Entry {
@@ -36,25 +39,34 @@ impl Entry {
         Fault {
             file: self.file.clone(),
             line: self.line,
+            column: self.column,
             what: what.into(),
         }
     }
 }
 
-/// Something wrong in a file: shown as `file:line: what`.
+/// Something wrong in a file: shown as `file:line:column: what`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The file.
     pub file: String,
     /// The line, counted from 1.
     pub line: usize,
+    /// The character on that line, counted from 1.
+    pub column: usize,
     /// A sentence that says what is wrong.
     pub what: String,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.what)
+        let Self {
+            file,
+            line,
+            column,
+            what,
+        } = self;
+        write!(f, "{file}:{line}:{column}: {what}")
     }
 }
 
@@ -67,20 +79,26 @@ impl std::error::Error for Fault {}
 pub fn parse(file: &str, text: &str) -> Result<Vec<Entry>, Fault> {
     let mut entries = Vec::new();
     let mut section = None;
-    for joined in Lines::new(text) {
-        let (line, whole) = joined;
-        let fault = |what: String| Fault {
+    for Joined {
+        line,
+        width,
+        text: whole,
+    } in Lines::new(text)
+    {
+        let fault = |(at, what): (usize, String)| Fault {
             file: file.into(),
             line,
+            column: column(&whole, at, width),
             what,
         };
         match read(&whole).map_err(fault)? {
             Line::Empty => {}
             Line::Section(name) => section = Some(name),
-            Line::Assignment { key, value } => {
+            Line::Assignment { key, value, begins } => {
                 let Some(section) = &section else {
+                    let blanks = whole.len().saturating_sub(whole.trim_start().len());
                     let what = format!("{key}= stands before any [Section]");
-                    return Err(fault(what));
+                    return Err(fault((blanks, what)));
                 };
                 entries.push(Entry {
                     section: String::clone(section),
@@ -88,6 +106,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Entry>, Fault> {
                     value,
                     file: file.into(),
                     line,
+                    column: column(&whole, begins, width),
                 });
             }
         }
@@ -95,47 +114,77 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Entry>, Fault> {
     Ok(entries)
 }
 
+/// The column of a byte, on a first line of so many characters.
+fn column(whole: &str, byte: usize, width: usize) -> usize {
+    let before = whole.char_indices().take_while(|(at, _)| *at < byte);
+    before.count().min(width).saturating_add(1)
+}
+
 /// What a line is, with everything that continues it.
 enum Line {
     Empty,
     Section(String),
-    Assignment { key: String, value: String },
+    Assignment {
+        key: String,
+        value: String,
+        /// The byte at which the value begins.
+        begins: usize,
+    },
 }
 
-fn read(line: &str) -> Result<Line, String> {
+/// Reads a joined line. An error comes with the byte that it is about.
+fn read(line: &str) -> Result<Line, (usize, String)> {
     if line.len() > LONGEST_LINE {
-        return Err(format!(
-            "is longer than {LONGEST_LINE} bytes, with all that continues it"
-        ));
+        let what = format!("is longer than {LONGEST_LINE} bytes, with all that continues it");
+        return Err((0, what));
     }
     // No program and no system call takes one; systemd would end the line there.
-    if line.contains('\0') {
-        return Err("holds a NUL byte".into());
+    if let Some(at) = line.find('\0') {
+        return Err((at, "holds a NUL byte".into()));
     }
-    let line = line.trim_matches(BLANKS);
+    let all = line.len();
+    let line = line.trim_start_matches(BLANKS);
+    let start = all.saturating_sub(line.len());
+    let line = line.trim_end_matches(BLANKS);
     if line.is_empty() {
         return Ok(Line::Empty);
     }
+    let bad = |what: String| Err((start, what));
     if let Some(rest) = line.strip_prefix('[') {
         return match rest.strip_suffix(']') {
-            Some("") => Err("[] names no section".into()),
+            Some("") => bad("[] names no section".into()),
             Some(name) if !name.contains(['[', ']']) => Ok(Line::Section(name.into())),
-            _ => Err(format!("{line:?} is no section: write [Name] on a line")),
+            _ => bad(format!("{line:?} is no section: write [Name] on a line")),
         };
     }
     let Some((key, value)) = line.split_once('=') else {
-        return Err(format!(
+        return bad(format!(
             "{line:?} is neither a [Section] nor an assignment Key=Value"
         ));
     };
-    let (key, value) = (key.trim_matches(BLANKS), value.trim_matches(BLANKS));
+    let (key, value) = (
+        key.trim_end_matches(BLANKS),
+        value.trim_start_matches(BLANKS),
+    );
     if key.is_empty() {
-        return Err(format!("there is no key before the = of {line:?}"));
+        return bad(format!("there is no key before the = of {line:?}"));
     }
+    // The value goes up to the end of the line, whose blanks are off already.
+    let begins = start.saturating_add(line.len().saturating_sub(value.len()));
     Ok(Line::Assignment {
         key: key.into(),
         value: value.into(),
+        begins,
     })
+}
+
+/// A line with those that continue it.
+struct Joined {
+    /// The number of the first one.
+    line: usize,
+    /// How many characters the first one has.
+    width: usize,
+    text: String,
 }
 
 /// Lines put together with those that continue them, each with the number of its first one.
@@ -154,10 +203,10 @@ impl<'t> Lines<'t> {
 }
 
 impl Iterator for Lines<'_> {
-    type Item = (usize, String);
+    type Item = Joined;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut joined: Option<(usize, String)> = None;
+        let mut joined: Option<Joined> = None;
         for (at, line) in self.rest.by_ref() {
             let line = line.strip_suffix('\r').unwrap_or(line);
             let text = line.trim_start_matches(BLANKS);
@@ -165,7 +214,13 @@ impl Iterator for Lines<'_> {
             if text.starts_with(['#', ';']) || (text.is_empty() && joined.is_none()) {
                 continue;
             }
-            let (_, whole) = joined.get_or_insert_with(|| (at.saturating_add(1), String::new()));
+            let whole = &mut joined
+                .get_or_insert_with(|| Joined {
+                    line: at.saturating_add(1),
+                    width: line.chars().count(),
+                    text: String::new(),
+                })
+                .text;
             // With the blanks in front: within quotes they are part of the value.
             whole.push_str(line);
             // A backslash that is escaped itself continues nothing, nor does one before blanks, and an
@@ -312,13 +367,37 @@ mod tests {
             ("[S]\nA=\0", 2, "NUL"),
         ] {
             let said = fault(text);
-            assert!(said.starts_with(&format!("f:{line}: ")), "{text:?}: {said}");
+            assert!(said.starts_with(&format!("f:{line}:")), "{text:?}: {said}");
             assert!(said.contains(why), "{text:?}: {said}");
         }
         let long = "x".repeat(LONGEST_LINE);
         assert!(fault(&format!("[S]\nA={long}")).contains("longer"));
         let half = "x".repeat(LONGEST_LINE / 2);
         assert!(fault(&format!("[S]\nA={half}\\\n{half}")).contains("longer"));
+    }
+
+    #[test]
+    fn columns_are_counted_in_characters_from_one() {
+        for (text, column) in [
+            ("[S]\nA=1", 3),
+            ("[S]\n  Ä  =\t 1", 9),
+            ("[S]\nA=", 3),
+            ("[S]\nA=\\\n1", 4),
+            ("[S]\nA\\\n=1", 3),
+        ] {
+            let read = parse("f", text).expect("entries");
+            assert_eq!(read[0].column, column, "{text:?}");
+            assert_eq!(read[0].fault("no").to_string(), format!("f:2:{column}: no"));
+        }
+        for (text, place) in [
+            ("  A=1", "f:1:3: "),
+            ("[S]\n ä\0", "f:2:3: "),
+            ("[S]\n\t=1", "f:2:2: "),
+            ("\n [", "f:2:2: "),
+        ] {
+            let said = fault(text);
+            assert!(said.starts_with(place), "{text:?}: {said}");
+        }
     }
 
     proptest! {

@@ -125,7 +125,7 @@ fn a_broken_configuration_starts_no_daemon_and_says_where_it_is_broken() {
     ] {
         let why = arena.run(command).fails(1);
         assert!(
-            why.contains("/etc/dynuser/dynuser.conf:3: UIDExlude="),
+            why.contains("/etc/dynuser/dynuser.conf:3:11: UIDExlude="),
             "{command:?}: {why}"
         );
     }

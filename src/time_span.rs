@@ -98,8 +98,8 @@ pub fn parse_in(text: &str, unit: &str) -> Result<TimeSpan, String> {
     }
     // LONGEST keeps both far within their types.
     let second = u128::from(SECOND);
-    let seconds = u64::try_from(nanoseconds / second).unwrap_or(u64::MAX);
-    let below = u32::try_from(nanoseconds % second).unwrap_or(0);
+    let seconds = u64::try_from(nanoseconds.checked_div(second).unwrap_or(0)).unwrap_or(u64::MAX);
+    let below = u32::try_from(nanoseconds.checked_rem(second).unwrap_or(0)).unwrap_or(0);
     Ok(TimeSpan::Limited(Duration::new(seconds, below)))
 }
 

@@ -66,8 +66,8 @@ pub(super) fn write(interfaces: &[(u32, Body)]) -> Vec<Instruction> {
     program.reversed
 }
 
-/// A body that judges numbers with [`X32_BIT`] in them as `x32`. The number -1 has the bit too, and is no call: a tracer
-/// writes it to leave one out.
+/// A body that judges numbers from [`X32_BIT`] up as `x32`. The number -1 is no call: a tracer writes it to leave one
+/// out.
 pub(super) fn by_x32_bit(plain: Body, x32: Body) -> Body {
     let starts = [(0, plain.clone()), (X32_BIT, x32), (u32::MAX, plain)];
     Body::ranges(Word::NUMBER, u32::MAX, starts.into())
@@ -169,3 +169,6 @@ impl Backwards {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

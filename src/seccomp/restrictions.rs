@@ -302,3 +302,6 @@ impl Collected {
         self.values("setns", 1, vec![0], true, EPERM);
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -21,6 +21,7 @@ mod inode_flags;
 pub mod ipc;
 pub mod keyring;
 pub mod limits;
+pub mod landlock;
 pub mod lock;
 pub mod memory;
 pub mod mount;

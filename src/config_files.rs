@@ -1,16 +1,13 @@
 //! Reading the configuration: only what nobody but root can have written.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::FileType;
-use rustix::io::Errno;
 
 use crate::config::{self, Config, DROP_INS, FILE, FOLDER};
 use crate::failure::{Failure, OrFail, Stage};
-use crate::sys::fs::{
-    file_names, open_beneath, open_file_beneath, open_trusted, read_at_most, status,
-};
-use crate::sys::{SysError, SysResult};
+use crate::root_files::{refuse_others, text, unless_missing, unreadable};
+use crate::sys::fs::{file_names, open_beneath, open_file_beneath, open_trusted};
 
 /// What the name of a file in [`DROP_INS`] ends in.
 const SUFFIX: &str = ".conf";
@@ -38,16 +35,16 @@ pub fn texts() -> Result<Vec<(String, String)>, Failure> {
     let Some(folder) = unless_missing(open_trusted(FOLDER)).or_fail(Stage::Daemon, FOLDER)? else {
         return Ok(Vec::new());
     };
-    refuse_others(&folder, FOLDER, FileType::Directory)?;
+    refuse_others(&folder, FOLDER, FileType::Directory, Stage::Daemon)?;
     let mut texts = Vec::new();
     let path = format!("{FOLDER}/{FILE}");
     texts.extend(read(&folder, FILE, &path)?.map(|text| (path, text)));
 
     let path = format!("{FOLDER}/{DROP_INS}");
     let drop_ins = unless_missing(open_beneath(&folder, DROP_INS))
-        .map_err(|error| unreadable(&path, error))?;
+        .map_err(|error| unreadable(&path, error, Stage::Daemon))?;
     if let Some(drop_ins) = drop_ins {
-        refuse_others(&drop_ins, &path, FileType::Directory)?;
+        refuse_others(&drop_ins, &path, FileType::Directory, Stage::Daemon)?;
         // Hidden files are an editor's, as to systemd.
         let mut names = file_names(&drop_ins).or_fail(Stage::Daemon, &path)?;
         names.retain(|name| name.ends_with(SUFFIX) && !name.starts_with('.'));
@@ -63,73 +60,9 @@ pub fn texts() -> Result<Vec<(String, String)>, Failure> {
 /// The text of one file; `None` if it is not there.
 fn read(folder: &OwnedFd, name: &str, path: &str) -> Result<Option<String>, Failure> {
     let opened = open_file_beneath(folder, name);
-    let Some(file) = unless_missing(opened).map_err(|error| unreadable(path, error))? else {
+    let Some(file) = unless_missing(opened).map_err(|error| unreadable(path, error, Stage::Daemon))? else {
         return Ok(None);
     };
-    refuse_others(&file, path, FileType::RegularFile)?;
-    let Some(bytes) = read_at_most(&file, LARGEST).or_fail(Stage::Daemon, path)? else {
-        let why = format!("is larger than {LARGEST} bytes, which is no configuration");
-        return Err(Failure::new(Stage::Daemon, path, why));
-    };
-    String::from_utf8(bytes).map(Some).map_err(|error| {
-        let valid = error
-            .as_bytes()
-            .iter()
-            .take(error.utf8_error().valid_up_to());
-        let line = valid
-            .filter(|byte| **byte == b'\n')
-            .count()
-            .saturating_add(1);
-        let subject = format!("{path}:{line}");
-        Failure::new(
-            Stage::Daemon,
-            subject,
-            "is not UTF-8 text from this line on",
-        )
-    })
-}
-
-/// Refuses what somebody else could have written, or what is something else. Asked of the
-/// descriptor that is read from then on, so nobody can put another file in its place meanwhile.
-fn refuse_others(fd: impl AsFd, path: &str, kind: FileType) -> Result<(), Failure> {
-    let refused = |why: String| Err(Failure::new(Stage::Daemon, path, why));
-    let found = status(fd).or_fail(Stage::Daemon, path)?;
-    if found.kind != kind {
-        let what = if kind == FileType::Directory {
-            "is no folder"
-        } else {
-            "is no regular file"
-        };
-        return refused(what.into());
-    }
-    if found.uid != 0 {
-        return refused(format!(
-            "belongs to {}, not to root; look at it, then: chown root {path}",
-            found.uid
-        ));
-    }
-    if found.mode & 0o022 != 0 {
-        return refused(format!(
-            "can be written by others than root ({:04o}); look at it, then: chmod go-w {path}",
-            found.mode
-        ));
-    }
-    Ok(())
-}
-
-fn unless_missing<T>(opened: SysResult<T>) -> SysResult<Option<T>> {
-    match opened {
-        Err(error) if error.errno == Errno::NOENT => Ok(None),
-        opened => opened.map(Some),
-    }
-}
-
-fn unreadable(path: &str, error: SysError) -> Failure {
-    match error.errno {
-        Errno::LOOP => {
-            let why = "is a symbolic link, which is not followed here; put the file itself there";
-            Failure::new(Stage::Daemon, path, why)
-        }
-        _ => Failure::new(Stage::Daemon, path, error),
-    }
+    refuse_others(&file, path, FileType::RegularFile, Stage::Daemon)?;
+    text(&file, path, LARGEST, Stage::Daemon).map(Some)
 }

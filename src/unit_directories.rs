@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::directory_claims::Claims;
 
 /// Where units are (systemd.unit(5), "Unit File Load Path"), with those that are made while the host runs.
-const FOLDERS: [&str; 14] = [
+pub const FOLDERS: [&str; 14] = [
     "/etc/systemd/system.control",
     "/run/systemd/system.control",
     "/run/systemd/transient",
@@ -29,7 +29,7 @@ const FOLDERS: [&str; 14] = [
 const KINDS: [&str; 4] = ["service", "socket", "mount", "swap"];
 
 /// The largest file that is read, in bytes.
-const LARGEST: u64 = 4 * 1024 * 1024;
+pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Adds what every unit file and drop-in of the host claims. Gives a sentence for each that could not be
 /// read: what it names is not known.

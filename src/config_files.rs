@@ -60,7 +60,9 @@ pub fn texts() -> Result<Vec<(String, String)>, Failure> {
 /// The text of one file; `None` if it is not there.
 fn read(folder: &OwnedFd, name: &str, path: &str) -> Result<Option<String>, Failure> {
     let opened = open_file_beneath(folder, name);
-    let Some(file) = unless_missing(opened).map_err(|error| unreadable(path, error, Stage::Daemon))? else {
+    let Some(file) =
+        unless_missing(opened).map_err(|error| unreadable(path, error, Stage::Daemon))?
+    else {
         return Ok(None);
     };
     refuse_others(&file, path, FileType::RegularFile, Stage::Daemon)?;

@@ -34,6 +34,7 @@ pub mod spec;
 pub mod specifiers;
 pub mod statuses;
 pub mod time_span;
+pub mod unit;
 pub mod unit_file;
 pub mod words;
 
@@ -60,8 +61,10 @@ pub mod published;
 pub mod registry;
 pub mod release;
 pub mod removal;
+pub mod root_files;
 pub mod run_folders;
 pub mod unit_directories;
+pub mod unit_load;
 
 // Layer 4: the live table.
 pub mod manager;

@@ -44,12 +44,7 @@ pub fn refuse_others(
 ///
 /// # Errors
 /// Of `stage`.
-pub fn refuse_kind(
-    fd: impl AsFd,
-    path: &str,
-    kind: FileType,
-    stage: Stage,
-) -> Result<(), Failure> {
+pub fn refuse_kind(fd: impl AsFd, path: &str, kind: FileType, stage: Stage) -> Result<(), Failure> {
     let found = status(fd).or_fail(stage, path)?;
     if found.kind != kind {
         let what = if kind == FileType::Directory {

@@ -29,7 +29,7 @@ pub const FOLDERS: [&str; 14] = [
 const KINDS: [&str; 4] = ["service", "socket", "mount", "swap"];
 
 /// The largest file that is read, in bytes.
-pub const LARGEST: u64 = 4 * 1024 * 1024;
+pub const LARGEST: usize = 4 * 1024 * 1024;
 
 /// Adds what every unit file and drop-in of the host claims. Gives a sentence for each that could not be
 /// read: what it names is not known.
@@ -117,7 +117,7 @@ fn text(path: &Path) -> std::io::Result<Option<String>> {
     }
     let mut bytes = Vec::new();
     fs::File::open(path)?
-        .take(LARGEST)
+        .take(u64::try_from(LARGEST).unwrap_or(u64::MAX))
         .read_to_end(&mut bytes)?;
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }

@@ -40,6 +40,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "statuses",
             "syscall_sets",
             "time_span",
+            "unit",
             "unit_file",
             "words",
         ],
@@ -68,8 +69,10 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "registry",
             "release",
             "removal",
+            "root_files",
             "run_folders",
             "unit_directories",
+            "unit_load",
         ],
     ),
     // The live table.

@@ -1,0 +1,164 @@
+//! A service's unit file with its drop-ins, as one: the assignments of each section in order, with specifiers
+//! expanded where systemd expands them (systemd.unit(5)).
+
+#![forbid(unsafe_code)]
+
+mod sections;
+mod specifying;
+
+use std::fmt;
+
+use crate::specifiers::{Context, UnitName};
+use crate::unit_file::{Entry, Fault};
+
+pub use sections::{Row, install_row, unit_row};
+pub use specifying::expand;
+
+/// Where an assignment stands: shown as `file:line:column`, both counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: String,
+    /// The line that it begins on.
+    pub line: usize,
+    /// The character of that line that it begins with.
+    pub column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// One assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The directive, as it is written: former names are not replaced.
+    pub name: String,
+    /// Its value, with specifiers expanded. Those of commands (`ExecStart=` …) stay as they are written, for
+    /// specifiers are expanded in their words: see [`crate::command_text::parse`].
+    pub value: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// A unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name.
+    pub name: UnitName,
+    /// What stands in `[Service]`, in order: the file's, then the drop-ins'.
+    pub service: Vec<Setting>,
+    /// What stands in `[Unit]`.
+    pub unit: Vec<Setting>,
+    /// What stands in `[Install]`.
+    pub install: Vec<Setting>,
+    /// Sections that are of no type of unit, each where it first comes: systemd warns of them and goes on.
+    pub unknown: Vec<(String, Place)>,
+}
+
+/// Sections of other types of units: in a service's they are a mistake.
+const OF_OTHERS: [&str; 10] = [
+    "Socket",
+    "Timer",
+    "Path",
+    "Mount",
+    "Automount",
+    "Swap",
+    "Slice",
+    "Scope",
+    "Target",
+    "Device",
+];
+
+/// What begins the names of sections that are for other programs (systemd.unit(5)).
+const PRIVATE: &str = "X-";
+
+impl Unit {
+    /// Reads a unit from the entries of its files: the main one's first, then those of its drop-ins, in order.
+    ///
+    /// # Errors
+    /// A fault for every assignment in a section of another type of unit, and for every specifier that cannot be expanded.
+    pub fn read(entries: &[Entry], context: &Context) -> Result<Self, Vec<Fault>> {
+        let mut unit = Self {
+            name: context.name.clone(),
+            service: Vec::new(),
+            unit: Vec::new(),
+            install: Vec::new(),
+            unknown: Vec::new(),
+        };
+        let mut faults = Vec::new();
+        for entry in entries {
+            if entry.section.starts_with(PRIVATE) || entry.key.starts_with(PRIVATE) {
+                continue;
+            }
+            let list = match entry.section.as_str() {
+                "Service" => &mut unit.service,
+                "Unit" => &mut unit.unit,
+                "Install" => &mut unit.install,
+                other if !OF_OTHERS.contains(&other) => {
+                    if !unit.unknown.iter().any(|(known, _)| known == other) {
+                        unit.unknown.push((other.into(), place(entry)));
+                    }
+                    continue;
+                }
+                other => {
+                    faults.push(entry.fault(format!(
+                        "[{other}] is no section of a service's unit: [Unit], [Service], [Install] and [X-…] are"
+                    )));
+                    continue;
+                }
+            };
+            match expand(&entry.section, &entry.key, &entry.value, context) {
+                Ok(value) => list.push(Setting {
+                    name: entry.key.clone(),
+                    value,
+                    place: place(entry),
+                }),
+                Err(why) => {
+                    faults.push(entry.fault(format!("{}={}: {why}", entry.key, entry.value)));
+                }
+            }
+        }
+        if faults.is_empty() {
+            Ok(unit)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The assignments of `[Service]`, and those of `[Unit]` that are about the service itself (`StartLimit…=`),
+    /// as the properties of a request, in order.
+    pub fn properties(&self) -> Vec<(String, String)> {
+        let from_unit = self.unit.iter().filter(|setting| {
+            unit_row(&setting.name).is_some_and(|row| row.meaning == sections::Meaning::Service)
+        });
+        from_unit
+            .chain(&self.service)
+            .map(|setting| (setting.name.clone(), setting.value.clone()))
+            .collect()
+    }
+}
+
+/// `DefaultInstance=` of a template: what stands for its instance where nobody names one.
+pub fn default_instance(entries: &[Entry]) -> Option<&str> {
+    let all = entries.iter().rev();
+    all.filter(|entry| entry.section == "Install" && entry.key == "DefaultInstance")
+        .map(|entry| entry.value.as_str())
+        .next()
+        .filter(|value| !value.is_empty())
+}
+
+fn place(entry: &Entry) -> Place {
+    Place {
+        file: entry.file.clone(),
+        line: entry.line,
+        column: 1,
+    }
+}
+
+pub use sections::Meaning;
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ pub mod candidates;
 pub mod capabilities;
 pub mod cleaning;
 pub mod command_text;
+pub mod conditions;
 pub mod config;
 pub mod directives;
 pub mod directory_claims;

@@ -22,6 +22,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "cleaning",
             "command_text",
             "config",
+            "conditions",
             "directives",
             "directory_claims",
             "directory_text",

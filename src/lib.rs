@@ -47,6 +47,7 @@ pub mod syscall_sets;
 pub mod adopted;
 pub mod allocate;
 pub mod apply;
+pub mod condition_look;
 pub mod config_files;
 pub mod directory_record;
 pub mod examine;

@@ -55,6 +55,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "adopted",
             "allocate",
             "apply",
+            "condition_look",
             "config_files",
             "directory_record",
             "examine",

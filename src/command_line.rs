@@ -1,5 +1,6 @@
 //! The command line: what the words mean, and which verb gets them.
 
+mod check;
 mod upkeep;
 
 use std::ffi::OsString;
@@ -57,6 +58,8 @@ enum Verb {
     Clean(upkeep::Clean),
     /// List the private directories that belong to no known service, or remove some of them
     Gc(upkeep::Gc),
+    /// Tell what becomes of each line of unit files
+    Check(check::Check),
     /// Look for what is wrong with this host and its configuration
     Doctor {
         /// As an array of objects
@@ -207,6 +210,7 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
             report::print(&text).map(|()| 0)
         }
         Verb::Doctor { json } => doctor(json),
+        Verb::Check(options) => check::check(&options),
         Verb::Clean(options) => upkeep::clean(&options),
         Verb::Gc(options) => upkeep::collect(&options),
         Verb::Show { user } => show(&user).map(|()| 0),

@@ -36,6 +36,7 @@ pub mod specifiers;
 pub mod statuses;
 pub mod time_span;
 pub mod unit;
+pub mod unit_check;
 pub mod unit_file;
 pub mod words;
 

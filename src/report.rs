@@ -1,5 +1,6 @@
 //! What people see: failures, tables, the log. The only place that prints.
 
+mod check;
 mod upkeep;
 
 use std::io::{IsTerminal, Write};
@@ -13,6 +14,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::{Found, Lease};
 use crate::life::State;
 
+pub use check::{checked, checked_json};
 pub use upkeep::{privates, privates_json, removed};
 
 /// Where the log goes.

@@ -42,6 +42,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "syscall_sets",
             "time_span",
             "unit",
+            "unit_check",
             "unit_file",
             "words",
         ],

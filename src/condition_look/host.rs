@@ -1,10 +1,9 @@
 //! Conditions about the host's names and settings, and the facts that specifiers stand for.
 
-use std::str::FromStr;
-
 use rustix::system::uname;
 
 use super::{boolean, text};
+use crate::capabilities;
 use crate::conditions::{Operator, matches_any_case, split_operator};
 use crate::specifiers::{self, Facts};
 use crate::words;
@@ -153,16 +152,16 @@ pub(super) fn environment(argument: &str) -> bool {
 }
 
 pub(super) fn capability(argument: &str) -> Result<bool, String> {
-    let name = argument.to_ascii_uppercase();
-    let capability = caps::Capability::from_str(&name)
-        .map_err(|_| String::from("is no capability that is known here"))?;
+    let number = capabilities::number(argument).ok_or("is no capability that is known here")?;
     let status = text("/proc/self/status")?.ok_or("/proc is not mounted")?;
     let set = status
         .lines()
         .find_map(|line| line.strip_prefix("CapBnd:"))
         .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
         .ok_or("/proc/self/status has no CapBnd:")?;
-    Ok(set & capability.bitmask() != 0)
+    Ok(set
+        .checked_shr(number.into())
+        .is_some_and(|set| set & 1 != 0))
 }
 
 pub(super) fn first_boot(argument: &str) -> Result<bool, String> {

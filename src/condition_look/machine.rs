@@ -2,6 +2,7 @@
 
 use super::{boolean, text};
 use crate::conditions::{Operator, split_operator};
+use crate::sizes;
 use crate::words;
 
 const CGROUP: &str = "/sys/fs/cgroup";
@@ -180,19 +181,8 @@ pub(super) fn memory(argument: &str) -> Result<bool, String> {
     compared(
         limit.map_or(total, |limit: u64| limit.min(total)),
         argument,
-        bytes,
+        |text| sizes::size(text).ok(),
     )
-}
-
-/// A number of bytes with `K`, `M`, `G`, `T`, `P` or `E`, to the base of 1024.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = text.strip_prefix(digits)?;
-    let power = ["", "K", "M", "G", "T", "P", "E"]
-        .iter()
-        .position(|known| *known == unit || unit == "B" && known.is_empty())?;
-    let factor = 1024_u64.checked_pow(u32::try_from(power).ok()?)?;
-    digits.trim().parse::<u64>().ok()?.checked_mul(factor)
 }
 
 pub(super) fn cpus(argument: &str) -> Result<bool, String> {
@@ -254,24 +244,4 @@ pub(super) fn ac_power(argument: &str) -> Result<bool, String> {
         }
     }
     Ok(asked != discharging)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read() {
-        for (text, expected) in [
-            ("1", Some(1)),
-            ("2K", Some(2048)),
-            ("1G", Some(1 << 30)),
-            ("16E", None),
-            ("1X", None),
-            ("", None),
-            ("K", None),
-        ] {
-            assert_eq!(bytes(text), expected, "{text}");
-        }
-    }
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod commands;
 mod credentials;
 mod directories;
 mod elsewhere;
@@ -24,6 +25,8 @@ use std::collections::BTreeSet;
 
 use crate::exec_directory::{Kind, Preserve};
 
+pub(crate) use commands::limit;
+pub use commands::{Commands, KillMode, NotifyAccess, OnTimeout, Parsed, Patience, Restart, Type};
 pub use credentials::{Credential, Source};
 pub use directories::Asked;
 pub use environment::{EnvironmentFile, MoreEnvironment, is_variable_name, variable};
@@ -81,6 +84,8 @@ pub struct Settings {
     pub no_new_privileges: bool,
     /// Namespaces of its own.
     pub namespaces: Namespaces,
+    /// What is run, and when.
+    pub commands: Commands,
     /// The directives that were assigned, by name.
     pub assigned: BTreeSet<&'static str>,
     /// `AllowUnenforced=`: restrictions without which the service may run, where they cannot be enforced.
@@ -101,6 +106,7 @@ pub const TABLES: &[&[Directive]] = &[
     environment::TABLE,
     process::TABLE,
     streams::TABLE,
+    commands::TABLE,
     elsewhere::TABLE,
 ];
 

@@ -2,7 +2,6 @@
 
 use super::row::{Directive, function, restriction};
 use super::{Settings, boolean, find};
-use crate::time_span::{self, TimeSpan};
 use crate::words;
 
 /// `WorkingDirectory=`.
@@ -62,7 +61,6 @@ pub(super) const TABLE: &[Directive] = &[
         "chdir(2) as the user",
         working_directory,
     ),
-    function("TimeoutStopSec", "SIGKILL after it", stop_timeout),
     function(
         "AllowUnenforced",
         "names restrictions that may be missing: --allow-unenforced",
@@ -109,18 +107,6 @@ fn working_directory(settings: &mut Settings, value: &str) -> Result<(), String>
         path: path.into(),
         may_be_missing,
     });
-    Ok(())
-}
-
-fn stop_timeout(settings: &mut Settings, value: &str) -> Result<(), String> {
-    settings.stop_timeout = match time_span::parse(value)? {
-        TimeSpan::Limited(limit) => Some(limit),
-        TimeSpan::Infinite => {
-            return Err(
-                "is not possible: a number whose processes may stay would never be free".into(),
-            );
-        }
-    };
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::directives;
 use crate::doctor::{Severity, findings, worst};
 use crate::examine;
 use crate::failure::{Failure, Stage};
-use crate::launcher::{self, Launch, Mode};
+use crate::launcher::{self, Launch, Mode, UnitFile};
 use crate::lease::{self, Found};
 use crate::life::State;
 use crate::names::ServiceName;
@@ -111,6 +111,16 @@ struct Run {
     /// Start the service in the daemon's view of the file system, if the caller's is another one
     #[arg(long)]
     daemon_view: bool,
+    /// Run the service of a unit file, or of a unit that is looked up where systemd looks. With -u, as
+    /// that instance of a template
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "pty"])]
+    unit_file: Option<String>,
+    /// Start the service of a unit file again, as its Restart= says
+    #[arg(long, requires = "unit_file")]
+    supervise: bool,
+    /// Start the service even if this restriction cannot be enforced here
+    #[arg(long, value_name = "DIRECTIVE")]
+    allow_unenforced: Vec<String>,
     /// The command and its arguments. A ! in front leaves it root, inside the sandbox
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -293,6 +303,8 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
     for (name, value) in options {
         properties.extend(value.as_ref().map(|value| (name.into(), value.clone())));
     }
+    let allowed = run.allow_unenforced.iter();
+    properties.extend(allowed.map(|name| ("AllowUnenforced".into(), name.clone())));
     Ok(Launch {
         request: Request {
             service: run
@@ -301,6 +313,11 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
                 .unwrap_or_else(|| ServiceName::of_process(std::process::id())),
             properties,
         },
+        unit_file: run.unit_file.as_ref().map(|file| UnitFile {
+            file: file.clone(),
+            name: run.unit.clone(),
+            supervise: run.supervise,
+        }),
         set_environment: run.setenv.clone(),
         command: run.command.clone(),
         mode: mode(run),

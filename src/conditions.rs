@@ -200,6 +200,7 @@ impl Conditions {
                 Err(why) => faults.push(Fault {
                     file: setting.place.file.clone(),
                     line: setting.place.line,
+                    column: setting.place.column,
                     what: format!("{}={}: {why}", setting.name, setting.value),
                 }),
             }

@@ -4,6 +4,7 @@ mod acquire;
 mod become_command;
 mod prepared;
 mod streams;
+mod unit;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -15,13 +16,16 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::manager::Manager;
 use crate::number_locks::NumberLocks;
 use crate::plan::{Adopter, adoption};
+use crate::protocol::PrepareReply;
 use crate::report;
 use crate::request::Request;
 use crate::spec::Spec;
 use crate::sys::process_wait::Ended;
 use prepared::{Prepared, Words};
+use unit::Start;
 
 pub use acquire::acquire;
+pub use unit::UnitFile;
 
 /// What stands between the caller and the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct Launch {
     pub request: Request,
     /// `-E`: assignments, or names of variables of the caller's.
     pub set_environment: Vec<OsString>,
+    /// The unit file, instead of a command.
+    pub unit_file: Option<UnitFile>,
     /// The command and its arguments; a `!` in front of the command leaves it root.
     pub command: Vec<OsString>,
     /// What stands in between.
@@ -57,14 +63,12 @@ pub struct Launch {
 /// Of the stage that failed.
 pub fn launch(launch: &Launch) -> Result<u8, Failure> {
     require_root()?;
-    let words = check_command(&launch.command)?;
     let added = added_environment(launch)?;
-    let spec = Spec::check(&launch.request)?;
-    let mut bar = report::Bar::new(launch.quiet);
-    let told = &mut |path: &str, done, of| bar.show(path, done, of);
-    let reply = client::prepare(&launch.request, launch.daemon_view, told);
-    bar.clear();
-    let reply = reply?;
+    if let Some(unit_file) = &launch.unit_file {
+        return launch_unit(launch, unit_file, added);
+    }
+    let words = check_command(&launch.command)?;
+    let (spec, reply) = prepare(launch, &launch.request)?;
     let (user, uid) = (reply.user.clone(), reply.uid);
     let prepared = Prepared::new(reply, spec.settings().clone(), added, false);
     let apart = spec.settings().namespaces.processes;
@@ -89,38 +93,81 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
     Ok(ended.exit_status())
 }
 
+/// Checks a request, and has it prepared by the daemon.
+fn prepare(launch: &Launch, request: &Request) -> Result<(Spec, PrepareReply), Failure> {
+    let spec = Spec::check(request)?;
+    for name in &spec.settings().unenforced {
+        report::say(&format!("dynuser: {name}= is not enforced, as you allowed"));
+    }
+    let mut bar = report::Bar::new(launch.quiet);
+    let told = &mut |path: &str, done, of| bar.show(path, done, of);
+    let reply = client::prepare(request, launch.daemon_view, told);
+    bar.clear();
+    Ok((spec, reply?))
+}
+
+/// Runs the service of a unit file.
+fn launch_unit(launch: &Launch, unit_file: &UnitFile, added: Added) -> Result<u8, Failure> {
+    let ready = match unit::read(launch, unit_file)? {
+        Start::Ready(ready) => ready,
+        Start::Skip(why) => {
+            report::say(&format!(
+                "dynuser: not started, and nothing is wrong: {why}"
+            ));
+            return Ok(0);
+        }
+    };
+    let (spec, reply) = prepare(launch, &ready.request)?;
+    let prepared = Prepared::new(reply, spec.settings().clone(), added, true);
+    let Some(command) = ready.commands.start.first() else {
+        return Ok(0);
+    };
+    Err(prepared.become_it(command, &[]))
+}
+
 /// Prints what would be done.
 ///
 /// # Errors
 /// Of the stage that would fail.
 pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
     require_root()?;
-    let words = check_command(&launch.command)?;
     added_environment(launch)?;
+    let (request, executed) = match &launch.unit_file {
+        None => (
+            launch.request.clone(),
+            vec![check_command(&launch.command)?.told()],
+        ),
+        Some(unit_file) => match unit::read(launch, unit_file)? {
+            Start::Ready(ready) => {
+                let told = ready.commands.start.iter().map(Words::told_of);
+                (ready.request, told.collect())
+            }
+            Start::Skip(why) => {
+                report::say(&format!(
+                    "dynuser: not started, and nothing is wrong: {why}"
+                ));
+                return Ok(0);
+            }
+        },
+    };
     let manager = Manager::new(NumberLocks::looking_only())?;
     manager.look_at_leases()?;
-    let settings = Spec::check(&launch.request)?.settings().clone();
-    let (identity, plan, adopter) = manager.rehearse(&launch.request)?;
+    let settings = Spec::check(&request)?.settings().clone();
+    let (identity, plan, adopter) = manager.rehearse(&request)?;
     let mut text = format!(
         "lease {} {}:{}\n{plan}",
         identity.user, identity.uid, identity.gid
     );
-    let privilege = words.privilege;
-    for step in adoption(
-        &Adopter {
+    for (privilege, words) in executed {
+        let adopter = Adopter {
             privilege,
-            ..adopter
-        },
-        &settings,
-    ) {
-        text.push_str(&format!("{step}\n"));
+            ..adopter.clone()
+        };
+        for step in adoption(&adopter, &settings) {
+            text.push_str(&format!("{step}\n"));
+        }
+        text.push_str(&format!("execute {words}\n"));
     }
-    let words: Vec<_> = words
-        .argv
-        .iter()
-        .map(|word| word.to_string_lossy())
-        .collect();
-    text.push_str(&format!("execute {}\n", words.join(" ")));
     report::print(&text)?;
     Ok(0)
 }

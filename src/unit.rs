@@ -131,13 +131,18 @@ impl Unit {
     /// The assignments of `[Service]`, and those of `[Unit]` that are about the service itself (`StartLimit…=`),
     /// as the properties of a request, in order.
     pub fn properties(&self) -> Vec<(String, String)> {
+        let settings = self.settings_of_the_service();
+        settings
+            .map(|setting| (setting.name.clone(), setting.value.clone()))
+            .collect()
+    }
+
+    /// The same, with their places.
+    pub fn settings_of_the_service(&self) -> impl Iterator<Item = &Setting> {
         let from_unit = self.unit.iter().filter(|setting| {
             unit_row(&setting.name).is_some_and(|row| row.meaning == sections::Meaning::Service)
         });
-        from_unit
-            .chain(&self.service)
-            .map(|setting| (setting.name.clone(), setting.value.clone()))
-            .collect()
+        from_unit.chain(&self.service)
     }
 }
 
@@ -154,7 +159,7 @@ fn place(entry: &Entry) -> Place {
     Place {
         file: entry.file.clone(),
         line: entry.line,
-        column: 1,
+        column: entry.column,
     }
 }
 

@@ -68,11 +68,11 @@ fn whole(spec: &Spec, identity: &Identity, observed: &Observed, plan: &Plan) -> 
         uid: identity.uid.get(),
         gid: identity.gid,
         groups: identity.groups.clone(),
-        has_namespace: !plan.namespace.is_empty(),
+        has_namespaces: !plan.namespace.is_empty(),
         confined: spec.is_dynamic(),
-        privileged: false,
+        ..Adopter::default()
     };
-    for step in plan::adoption(&adopter) {
+    for step in plan::adoption(&adopter, spec.settings()) {
         text.push_str(&format!("{step}\n"));
     }
     for (name, value) in plan::environment(spec, identity, observed) {

@@ -5,6 +5,7 @@ use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::chdir;
 
@@ -17,7 +18,7 @@ use crate::plan::{Adopter, Adoption, adoption, processes_of_its_own};
 use crate::seccomp::{Machine, Rules, filter};
 use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::process_wait::has_ended;
-use crate::sys::{ids, keyring, limits, run, seccomp};
+use crate::sys::{SysResult, ids, keyring, landlock, limits, run, seccomp};
 
 /// A process that is about to become a command.
 pub(super) struct Becoming<'a> {
@@ -135,7 +136,7 @@ impl<'a> Becoming<'a> {
             Adoption::NewSessionKeyring => {
                 keyring::join_new_session().or_fail(Stage::Keyring, subject)
             }
-            Adoption::ConfineFiles => Ok(()),
+            Adoption::ConfineFiles => self.confine_files(&subject),
             Adoption::EnterUserNamespace => self
                 .enter(|kind| kind == Kind::Users)
                 .or_fail(Stage::Namespace, subject),
@@ -156,18 +157,52 @@ impl<'a> Becoming<'a> {
             Adoption::FilterSystemCalls => {
                 let machine = Machine::current().ok_or("there is no filter for this architecture");
                 let machine = machine.or_fail(Stage::Seccomp, &subject)?;
-                let rules = Rules {
-                    set_id: self.prepared.adopter.confined,
-                    filters: self.prepared.settings.filters.clone(),
-                    ..Rules::default()
-                };
+                let rules = self.rules().or_fail(Stage::Seccomp, &subject)?;
+                if rules.filters.memory_deny_write_execute {
+                    // Where the kernel can, it sees more than a filter.
+                    seccomp::deny_write_execute().or_fail(Stage::Seccomp, &subject)?;
+                }
                 seccomp::install(&filter(machine, &rules)).or_fail(Stage::Seccomp, subject)
             }
             _ => Ok(()),
         }
     }
 
-    fn enter(&self, wanted: impl Fn(Kind) -> bool) -> crate::sys::SysResult<()> {
+    /// What the filter is made of.
+    fn rules(&self) -> SysResult<Rules> {
+        let adopter = &self.prepared.adopter;
+        let is_confined =
+            self.steps.contains(&Adoption::ConfineFiles) && landlock::abi()?.is_some();
+        Ok(Rules {
+            set_id: adopter.confined,
+            // What no filter sees, Landlock does; where that is not, there is no other way.
+            no_io_uring: adopter.confined && !is_confined,
+            personality: seccomp::personality()?,
+            filters: self.prepared.settings.filters.clone(),
+        })
+    }
+
+    /// Whatever directories others hand over, nothing new is made in them.
+    fn confine_files(&self, subject: &str) -> Result<(), Failure> {
+        let Some(abi) = landlock::abi().or_fail(Stage::Namespace, subject)? else {
+            return Ok(());
+        };
+        let mut places = Vec::new();
+        for path in &self.prepared.writable {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            match rustix::fs::open(path.as_str(), flags, Mode::empty()) {
+                // Nothing is made beneath a file, nor beneath what may be missing and is.
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                opened => places.push(opened.or_fail(Stage::Namespace, path)?),
+            }
+        }
+        let places: Vec<_> = places.iter().map(AsFd::as_fd).collect();
+        let enforced = landlock::restrict(abi, &places).or_fail(Stage::Namespace, subject)?;
+        tracing::debug!(?enforced, "landlock");
+        Ok(())
+    }
+
+    fn enter(&self, wanted: impl Fn(Kind) -> bool) -> SysResult<()> {
         let mut these = self
             .prepared
             .namespaces

@@ -50,6 +50,25 @@ pub(super) struct Words {
     pub(super) search: Option<Vec<String>>,
 }
 
+impl Words {
+    /// With which rights it runs, and the words as they are told to people.
+    pub(super) fn told(&self) -> (Privilege, String) {
+        let words: Vec<_> = self
+            .argv
+            .iter()
+            .map(|word| word.to_string_lossy())
+            .collect();
+        (self.privilege, words.join(" "))
+    }
+
+    /// The same of a command of a unit file, its variables as they are written.
+    pub(super) fn told_of(command: &Command) -> (Privilege, String) {
+        let words = [&command.path].into_iter().chain(&command.arguments);
+        let words: Vec<&str> = words.map(String::as_str).collect();
+        (command.privilege, words.join(" "))
+    }
+}
+
 /// A child that is, or becomes, a command.
 #[derive(Debug)]
 pub(super) struct Child {

@@ -1,0 +1,119 @@
+//! `dynuser run --unit-file`: from a unit file to a request, and the commands of the service.
+
+use super::Launch;
+use crate::condition_look::{self, Answer, facts};
+use crate::conditions::Conditions;
+use crate::directives::Parsed;
+use crate::directives::Settings;
+use crate::failure::{Failure, OrFail, Stage};
+use crate::request::Request;
+use crate::specifiers::{self, Context};
+use crate::unit::Unit;
+use crate::unit_file::Fault;
+use crate::unit_load::{Writers, load};
+
+/// What `dynuser run` was told of a unit file.
+#[derive(Clone, Debug)]
+pub struct UnitFile {
+    /// A path, or the name of a unit that is looked up where systemd looks.
+    pub file: String,
+    /// What the unit is called instead (`-u`): an instance of a template.
+    pub name: Option<String>,
+    /// Start the service again as `Restart=` says.
+    pub supervise: bool,
+}
+
+/// A service from a unit file that may be started.
+pub(super) struct Ready {
+    pub(super) request: Request,
+    pub(super) commands: Parsed,
+}
+
+/// What a unit file says about a start.
+pub(super) enum Start {
+    /// Yes, as that.
+    Ready(Box<Ready>),
+    /// No, and nothing is wrong: a condition does not hold. In words.
+    Skip(String),
+}
+
+/// Reads the unit file, looks at its conditions, and checks every line of it.
+///
+/// # Errors
+/// Of [`Stage::Request`], with file, line and column.
+pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failure> {
+    let loaded = load(
+        &unit_file.file,
+        unit_file.name.as_deref(),
+        None,
+        Writers::Root,
+    )?;
+    let shells = ["/bin/bash", "/bin/sh"];
+    let mut context = Context {
+        unit_file: Some(loaded.path),
+        facts: facts(),
+        ..Context::system(loaded.name)
+    };
+    if let Some(shell) = shells
+        .into_iter()
+        .find(|path| std::path::Path::new(path).exists())
+    {
+        context.shell = shell.into();
+    }
+    let unit = Unit::read(&loaded.entries, &context).map_err(told)?;
+    let conditions = Conditions::of(&unit.unit).map_err(told)?;
+    if let Answer::Skip(why) = condition_look::answer(&conditions)? {
+        return Ok(Start::Skip(why));
+    }
+    let mut properties = unit.properties();
+    properties.extend(launch.request.properties.iter().cloned());
+    let settings = checked(launch, &unit)?;
+    let expand = |word: &str| specifiers::expand(word, &context);
+    let name = unit.name.full();
+    let commands = settings
+        .commands
+        .parse(&expand)
+        .or_fail(Stage::Request, &name)?;
+    Ok(Start::Ready(Box::new(Ready {
+        request: Request {
+            service: name,
+            properties,
+        },
+        commands,
+    })))
+}
+
+/// Applies every line, so that what is wrong with one is told with its place.
+fn checked(launch: &Launch, unit: &Unit) -> Result<Settings, Failure> {
+    let mut settings = Settings::default();
+    let by_hand = || launch.request.properties.iter();
+    let fail = |subject: String, why| Failure::new(Stage::Request, subject, why);
+    for (name, value) in by_hand().filter(|(name, _)| name == "AllowUnenforced") {
+        settings
+            .assign(name, value)
+            .map_err(|why| fail(format!("{name}={value}"), why))?;
+    }
+    for setting in unit.settings_of_the_service() {
+        let (name, value) = (&setting.name, &setting.value);
+        settings
+            .assign(name, value)
+            .map_err(|why| fail(format!("{}: {name}={value}", setting.place), why))?;
+    }
+    if !settings.assigned.contains("DynamicUser")
+        && !by_hand().any(|(name, _)| name == "DynamicUser")
+    {
+        let why = "says nothing of DynamicUser=, and would run as root or as a user of the host: say -p DynamicUser=yes for a user of its own, or -p DynamicUser=no";
+        return Err(fail(unit.name.full(), why.into()));
+    }
+    for (name, value) in by_hand() {
+        settings
+            .assign(name, value)
+            .map_err(|why| fail(format!("{name}={value}"), why))?;
+    }
+    Ok(settings)
+}
+
+fn told(faults: Vec<Fault>) -> Failure {
+    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    Failure::new(Stage::Request, "", lines.join("\n"))
+}

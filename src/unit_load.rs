@@ -134,10 +134,10 @@ fn service(name: &str, subject: &str) -> Result<UnitName, Failure> {
 
 /// The first file of that name in the unit folders, or, where there is none in any of them, of its template.
 fn look_up(name: &UnitName, writers: Writers) -> Result<Found, Failure> {
-    for name in [Some(name.clone()), name.template()].into_iter().flatten() {
+    for file in [Some(name.clone()), name.template()].into_iter().flatten() {
         for folder in FOLDERS {
-            let path = format!("{folder}/{}", name.full());
-            if let Some(found) = follow::unit(&path, &name, writers)? {
+            let path = format!("{folder}/{}", file.full());
+            if let Some(found) = follow::unit(&path, name, writers)? {
                 return Ok(found);
             }
         }

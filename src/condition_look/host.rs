@@ -197,8 +197,11 @@ pub(super) fn os_release(argument: &str) -> Result<bool, String> {
             .and_then(|at| word.split_at_checked(at))
             .ok_or("is not of the form KEY=VALUE")?;
         let (operator, value) = split_operator(rest).ok_or("has no operator")?;
+        if key.is_empty() || value.is_empty() {
+            return Err(format!("{word:?} is not of the form KEY=VALUE"));
+        }
         let known = os_release_field(key)?.unwrap_or_default();
-        if key.is_empty() || !operator.holds(&known, value) {
+        if !operator.holds(&known, value) {
             return Ok(false);
         }
     }

@@ -33,11 +33,11 @@ pub(super) fn in_container() -> Result<Option<String>, String> {
             return Ok(known(name.trim()));
         }
     }
-    // Only root may read that; for others the files below are left.
-    let environment = match text("/proc/1/environ") {
-        Ok(text) => text.unwrap_or_default(),
-        Err(_) if !rustix::process::geteuid().is_root() => String::new(),
-        Err(error) => return Err(error),
+    // Not even root may read that everywhere: the files below are left.
+    let environment = match std::fs::read("/proc/1/environ") {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => String::new(),
+        Err(error) => return Err(format!("/proc/1/environ: {error}")),
     };
     let mut variables = environment.split('\0');
     if let Some(name) = variables.find_map(|variable| variable.strip_prefix("container=")) {

@@ -138,7 +138,7 @@ pub(super) fn needs_update(folder: &str) -> Result<bool, String> {
         return Err("is not an absolute path".into());
     }
     // Nobody could update it.
-    if !is_read_write(folder)? {
+    if exists(folder)? && !is_read_write(folder)? {
         return Ok(false);
     }
     let stamp_path = format!("{folder}/.updated");

@@ -74,30 +74,33 @@ pub(super) fn read(
     Ok(texts)
 }
 
-/// The names whose drop-in folders count for `name`: its own, its template's, and, each with its template, those
-/// that are cut behind a dash (`foo-bar@x`: `foo-@x`, `foo-@`).
+/// The names whose drop-in folders count for `name`, those that win first: its own, its template's, and all that are
+/// cut behind a dash. For `a-b@x` these are `a-b@x`, `a-b@`, `a-`, `a-@x`, `a-@`, as systemd 257 has them.
 fn families(name: &UnitName) -> Vec<String> {
     let mut families = Vec::new();
-    let mut prefix = name.prefix();
-    loop {
-        let instances = match name.instance() {
-            None => vec![String::new()],
-            Some("") => vec!["@".into()],
-            Some(instance) => vec![format!("@{instance}"), "@".into()],
-        };
-        for instance in instances {
-            families.push(format!("{prefix}{instance}.{}", name.suffix()));
-        }
-        // The dash at the end is that of the last cut.
-        let uncut = prefix.strip_suffix('-').unwrap_or(prefix);
-        let cut = uncut
-            .rfind('-')
-            .and_then(|dash| uncut.get(..=dash))
-            .filter(|cut| *cut != "-");
-        let Some(cut) = cut else {
-            return families;
-        };
-        prefix = cut;
+    gather(name.prefix(), name.instance(), name.suffix(), &mut families);
+    families
+}
+
+fn gather(prefix: &str, instance: Option<&str>, suffix: &str, into: &mut Vec<String>) {
+    let family = match instance {
+        Some(instance) => format!("{prefix}@{instance}.{suffix}"),
+        None => format!("{prefix}.{suffix}"),
+    };
+    // With all that follow from it.
+    if into.contains(&family) {
+        return;
+    }
+    into.push(family);
+    let instance = instance.filter(|instance| !instance.is_empty());
+    if instance.is_some() {
+        gather(prefix, Some(""), suffix, into);
+    }
+    // The dash at the end is that of the last cut.
+    let uncut = prefix.strip_suffix('-').unwrap_or(prefix);
+    let cut = uncut.rfind('-').and_then(|dash| uncut.get(..=dash));
+    if let Some(cut) = cut.filter(|cut| *cut != "-") {
+        gather(cut, instance, suffix, into);
     }
 }
 
@@ -169,8 +172,8 @@ mod tests {
             "a-b-c.service a-b-.service a-.service"
         );
         assert_eq!(
-            names("a-b@x.service"),
-            "a-b@x.service a-b@.service a-@x.service a-@.service"
+            names("a-b-t@x.service").replace(".service", ""),
+            "a-b-t@x a-b-t@ a-b- a- a-b-@x a-b-@ a-@x a-@"
         );
         assert_eq!(names("a-.service"), "a-.service");
         assert_eq!(names("-a.service"), "-a.service");

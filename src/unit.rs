@@ -21,7 +21,7 @@ pub struct Place {
     pub file: String,
     /// The line that it begins on.
     pub line: usize,
-    /// The character of that line that it begins with.
+    /// The character of that line that its value begins with.
     pub column: usize,
 }
 

@@ -375,11 +375,11 @@ fn check_tells_by_line_and_by_exit_status() {
     };
     let good = check(&["good"]).ok();
     assert!(
-        good.contains("/tmp/good.service:2:1: ignored: After=x (ordering"),
+        good.contains("/tmp/good.service:2:7: ignored: After=x (ordering"),
         "{good}"
     );
     assert!(
-        good.contains("/tmp/good.service:4:1: enforced: DynamicUser=yes ("),
+        good.contains("/tmp/good.service:4:13: enforced: DynamicUser=yes ("),
         "{good}"
     );
     assert!(
@@ -388,7 +388,7 @@ fn check_tells_by_line_and_by_exit_status() {
     );
     let bad = check(&["bad"]).fails_with_output(1);
     assert!(
-        bad.contains("/tmp/bad.service:3:1: not supported: NoSuchThing=1"),
+        bad.contains("/tmp/bad.service:3:13: not supported: NoSuchThing=1"),
         "{bad}"
     );
     assert!(

@@ -38,7 +38,7 @@ fn sections_add_up_over_files_and_other_programs_keep_theirs() {
     )
     .expect("a unit");
     let places: Vec<String> = unit.service.iter().map(|it| it.place.to_string()).collect();
-    assert_eq!(places, ["main:6:1", "drop:2:1", "drop:3:1"]);
+    assert_eq!(places, ["main:6:6", "drop:2:6", "drop:3:6"]);
     let pair = |name: &str, value: &str| (String::from(name), String::from(value));
     assert_eq!(
         unit.properties(),
@@ -70,7 +70,7 @@ fn a_section_that_no_service_has_is_a_fault_where_it_stands() {
     );
     let unit = read("f.service", &[("f", "[Nonsense]\nA=b\nC=d")]).expect("told");
     assert_eq!(unit.unknown.len(), 1);
-    assert_eq!(unit.unknown[0].1.to_string(), "f:2:1");
+    assert_eq!(unit.unknown[0].1.to_string(), "f:2:3");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod commands;
 mod credentials;
+mod control_group;
 mod directories;
 mod elsewhere;
 mod environment;
@@ -23,6 +24,7 @@ mod streams;
 use core::time::Duration;
 use std::collections::BTreeSet;
 
+use crate::control_group::ControlGroup;
 use crate::exec_directory::{Kind, Preserve};
 
 pub(crate) use commands::limit;
@@ -86,6 +88,8 @@ pub struct Settings {
     pub namespaces: Namespaces,
     /// What is run, and when.
     pub commands: Commands,
+    /// Its control group.
+    pub control_group: ControlGroup,
     /// The directives that were assigned, by name.
     pub assigned: BTreeSet<&'static str>,
     /// `AllowUnenforced=`: restrictions without which the service may run, where they cannot be enforced.
@@ -107,6 +111,7 @@ pub const TABLES: &[&[Directive]] = &[
     process::TABLE,
     streams::TABLE,
     commands::TABLE,
+    control_group::TABLE,
     elsewhere::TABLE,
 ];
 

@@ -12,12 +12,15 @@ pub mod names;
 pub mod uid;
 
 // Layer 1: what to do, decided from words and facts. Pure.
+pub mod bpf_code;
 pub mod candidates;
 pub mod capabilities;
 pub mod cleaning;
 pub mod command_text;
 pub mod conditions;
 pub mod config;
+pub mod control_group;
+pub mod device_filter;
 pub mod directives;
 pub mod directory_claims;
 pub mod directory_text;
@@ -26,6 +29,7 @@ pub mod environment_text;
 pub mod exec_directory;
 pub mod life;
 pub mod observed;
+pub mod packet_filter;
 pub mod plan;
 pub mod registry_text;
 pub mod request;

@@ -17,12 +17,15 @@ const LAYERS: [(u8, &[&str]); 6] = [
     (
         1,
         &[
+            "bpf_code",
             "candidates",
             "capabilities",
             "cleaning",
             "command_text",
             "config",
             "conditions",
+            "control_group",
+            "device_filter",
             "directives",
             "directory_claims",
             "directory_text",
@@ -31,6 +34,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "exec_directory",
             "life",
             "observed",
+            "packet_filter",
             "plan",
             "registry_text",
             "request",

@@ -9,6 +9,7 @@ mod amount;
 mod plan;
 #[cfg(test)]
 mod tests;
+pub mod tree;
 
 pub use amount::Amount;
 pub use plan::{Controller, Facts, Hook, Plan, Pressure, Program, Write};

@@ -57,6 +57,7 @@ pub mod config_files;
 pub mod directory_record;
 pub mod examine;
 pub mod giving;
+pub mod group;
 pub mod holder;
 mod kept_lines;
 pub mod lease;

@@ -176,23 +176,19 @@ pub fn program(
         Direction::In => (12, 8),
         Direction::Out => (16, 24),
     };
-    let lists = [(allow, PASS), (deny, DROP)];
-    let mut four = load_address(at4, 1);
-    let mut six = load_address(at6, 4);
-    for (list, verdict) in lists {
+    let mut four = Half::new(load_address(at4, 1));
+    let mut six = Half::new(load_address(at6, 4));
+    for (list, verdict) in [(allow, PASS), (deny, DROP)] {
         for prefix in &list.0 {
             match *prefix {
-                Prefix::V4(address, bits) => {
-                    four.extend(compare(&[address], &[mask4(bits)], verdict)?);
-                }
+                Prefix::V4(address, bits) => four.add(&[address], &[mask4(bits)], verdict)?,
                 Prefix::V6(address, bits) => {
-                    six.extend(compare(&words(address), &words(mask6(bits)), verdict)?);
+                    six.add(&words(address), &words(mask6(bits)), verdict)?;
                 }
             }
         }
     }
-    four.extend(answer(PASS));
-    six.extend(answer(PASS));
+    let (four, six) = (four.finish(), six.finish());
     let mut program = vec![copy(R6, R1), load_word(R7, R6, PROTOCOL)];
     program.push(skip_unless_equal(R7, network_order(0x0800), length(&four)?));
     program.extend(four);
@@ -233,6 +229,34 @@ fn load_address(at: u32, count: u8) -> Vec<Instruction> {
         code.push(load_word(word, STACK, place));
     }
     code
+}
+
+/// The part of the program for one version of IP.
+struct Half {
+    code: Vec<Instruction>,
+    /// Whether nothing can be reached that is added: the kernel refuses a program that has such parts.
+    ended: bool,
+}
+
+impl Half {
+    fn new(code: Vec<Instruction>) -> Self {
+        Self { code, ended: false }
+    }
+
+    fn add(&mut self, wanted: &[u32], masks: &[u32], verdict: u32) -> Result<(), String> {
+        if !self.ended {
+            self.code.extend(compare(wanted, masks, verdict)?);
+            self.ended = masks.iter().all(|mask| *mask == 0);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Vec<Instruction> {
+        if !self.ended {
+            self.code.extend(answer(PASS));
+        }
+        self.code
+    }
 }
 
 /// Ends with `verdict` if the words of the address are `wanted` under `masks`.

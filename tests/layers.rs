@@ -65,6 +65,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "directory_record",
             "examine",
             "giving",
+            "group",
             "holder",
             "kept_lines",
             "lease",

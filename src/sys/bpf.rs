@@ -187,6 +187,46 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_list_makes_a_program_that_is_taken() {
+        for allow in [
+            "",
+            "any",
+            "localhost",
+            "0.0.0.0/0 fe80::/10",
+            "::/0 10.0.0.0/8",
+        ] {
+            for deny in [
+                "any",
+                "localhost",
+                "0.0.0.0/0",
+                "::/0",
+                "multicast 10.1.2.3",
+            ] {
+                let [mut allowed, mut denied] = [Addresses::default(), Addresses::default()];
+                allowed.assign(allow).expect("a list");
+                denied.assign(deny).expect("a list");
+                for (hook, direction) in [
+                    (Hook::PacketIn, Direction::In),
+                    (Hook::PacketOut, Direction::Out),
+                ] {
+                    let code = packet_filter::program(direction, &allowed, &denied);
+                    load(hook, &code.expect("a program")).expect(deny);
+                }
+            }
+        }
+        for value in ["char-* rwm", "block-* r", "/dev/char/1:3 m"] {
+            let allowed = [Allowed::parse(value).expect("a device")];
+            for policy in [Policy::Auto, Policy::Strict] {
+                let rules = device_filter::rules(policy, &allowed, &Devices::default());
+                let code = device_filter::program(&rules.expect("rules")).expect("a program");
+                load(Hook::Device, &code).expect(value);
+            }
+        }
+        let none = device_filter::program(&[]).expect("a program");
+        load(Hook::Device, &none).expect("nothing is allowed");
+    }
+
+    #[test]
     fn the_longest_programs_are_taken() {
         // Of the kind that takes most: all bits count, no prefix covers another.
         let list = |from: u32| -> Addresses {

@@ -7,8 +7,10 @@
 
 pub mod accounts;
 pub mod bpf;
+pub mod cgroup;
 pub mod child;
 pub mod clock;
+pub mod device;
 pub mod ending;
 pub mod entries;
 pub mod fault;

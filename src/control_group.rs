@@ -11,13 +11,13 @@ mod plan;
 mod tests;
 pub mod tree;
 
-pub use amount::Amount;
 pub use plan::{Controller, Facts, Hook, Plan, Pressure, Program, Write};
 
 use core::time::Duration;
 
 use crate::device_filter::{Allowed, Policy};
 use crate::packet_filter::Addresses;
+use crate::sizes::Amount;
 use crate::time_span::{self, TimeSpan};
 
 /// What was asked for.
@@ -194,7 +194,7 @@ impl ControlGroup {
             ("IODeviceWeight", _) => Some(amount::weight(&limit)?),
             ("IODeviceLatencyTargetSec", _) => limited(&limit)?.map(microseconds),
             (_, "infinity") => None,
-            _ => match amount::size(&limit, 1000)? {
+            _ => match amount::rate(&limit)? {
                 0 => return Err("leaves nothing at all".into()),
                 rate => Some(rate),
             },

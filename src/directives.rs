@@ -7,8 +7,8 @@
 #![forbid(unsafe_code)]
 
 mod commands;
-mod credentials;
 mod control_group;
+mod credentials;
 mod directories;
 mod elsewhere;
 mod environment;

@@ -21,8 +21,6 @@ pub enum Stage {
     Seccomp,
     /// Supplementary groups and the group ID.
     Group,
-    /// The control group: limits, device policy, addresses.
-    ControlGroup,
     /// The user: choosing a UID, or taking it on.
     User,
     /// Capabilities, and the promise never to gain new ones.
@@ -77,7 +75,6 @@ pub enum Stage {
 
 /// Every stage with its exit status and the word for it in a D-Bus error name.
 const STAGES: [(Stage, u8, &str); 31] = [
-const STAGES: [(Stage, u8, &str); 16] = [
     (Stage::Request, 1, "InvalidRequest"),
     (Stage::Daemon, 1, "Daemon"),
     (Stage::WorkingDirectory, 200, "WorkingDirectory"),

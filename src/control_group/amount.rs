@@ -2,27 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-/// A limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Amount {
-    /// So many, or so many bytes.
-    Number(u64),
-    /// A share of what the host has, in hundredths of a percent.
-    Share(u64),
-    /// `infinity`.
-    Infinite,
-}
+use crate::sizes::{self, Amount};
 
-impl Amount {
-    /// The number, of a host that has `all`.
-    pub(super) fn of(self, all: u64) -> Option<u64> {
-        match self {
-            Self::Number(number) => Some(number),
-            Self::Infinite => None,
-            Self::Share(share) => {
-                let part = u128::from(all).saturating_mul(share.into()) / 10_000;
-                Some(u64::try_from(part).unwrap_or(u64::MAX))
-            }
+/// The number that an amount is, on a host that has `all`; `None` without a limit.
+pub(super) fn of(amount: Amount, all: u64) -> Option<u64> {
+    match amount {
+        Amount::Exactly(number) => Some(number),
+        Amount::Infinite => None,
+        Amount::Permyriad(share) => {
+            let part = u128::from(all).saturating_mul(share.into()) / 10_000;
+            Some(u64::try_from(part).unwrap_or(u64::MAX))
         }
     }
 }
@@ -59,22 +48,14 @@ pub(super) fn share(text: &str) -> Result<u64, String> {
         .ok_or_else(|| String::from("is no percentage such as 20%"))
 }
 
-/// A share of something of which there is only one.
-fn part(text: &str) -> Result<u64, String> {
-    share(text).and_then(|share| match share {
-        0..=10_000 => Ok(share),
-        _ => Err("is more than 100%".into()),
-    })
-}
-
-/// A size in bytes with K, M, G, T, P or E, whose base is 1024 for memory and 1000 for rates; several are added
+/// A rate with K, M, G, T, P or E, in units of 1000; several are added
 /// (`1G 512M`), each suffix smaller than the one before.
 ///
 /// # Errors
 /// A sentence, for what is none.
-pub(super) fn size(text: &str, base: u64) -> Result<u64, String> {
+pub(super) fn rate(text: &str) -> Result<u64, String> {
     const SUFFIXES: [char; 7] = ['E', 'P', 'T', 'G', 'M', 'K', 'B'];
-    let wrong = || String::from("is no size such as 512M or 2G");
+    let wrong = || String::from("is no rate such as 5M");
     let (mut rest, mut sum, mut least) = (text.trim_ascii(), 0_u64, 0_usize);
     if rest.is_empty() {
         return Err(wrong());
@@ -99,7 +80,7 @@ pub(super) fn size(text: &str, base: u64) -> Result<u64, String> {
         }
         least = place.saturating_add(1);
         let power = u32::try_from(6_usize.saturating_sub(place)).map_err(|_| wrong())?;
-        let unit = base.checked_pow(power).ok_or_else(wrong)?;
+        let unit = 1000_u64.checked_pow(power).ok_or_else(wrong)?;
         let bytes = decimal(number, unit).ok_or_else(wrong)?;
         sum = sum.checked_add(bytes).ok_or_else(wrong)?;
         rest = after
@@ -115,13 +96,11 @@ pub(super) fn size(text: &str, base: u64) -> Result<u64, String> {
 /// # Errors
 /// A sentence about the value; also that it is zero, where `zero` is no limit to be had.
 pub(super) fn memory(text: &str, zero: bool) -> Result<Option<Amount>, String> {
-    let amount = match text {
-        "" => return Ok(None),
-        "infinity" => Amount::Infinite,
-        _ if text.ends_with(['%', '‰', '‱']) => Amount::Share(part(text)?),
-        _ => Amount::Number(size(text, 1024)?),
-    };
-    if !zero && matches!(amount, Amount::Number(0) | Amount::Share(0)) {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let amount = sizes::memory(text)?;
+    if !zero && matches!(amount, Amount::Exactly(0) | Amount::Permyriad(0)) {
         return Err("leaves nothing at all".into());
     }
     Ok(Some(amount))
@@ -132,16 +111,13 @@ pub(super) fn memory(text: &str, zero: bool) -> Result<Option<Amount>, String> {
 /// # Errors
 /// A sentence about the value.
 pub(super) fn tasks(text: &str) -> Result<Option<Amount>, String> {
-    Ok(Some(match text {
-        "" => return Ok(None),
-        "infinity" => Amount::Infinite,
-        _ if text.ends_with(['%', '‰', '‱']) => Amount::Share(part(text)?),
-        _ => match text.parse() {
-            Ok(0) => return Err("leaves nothing at all".into()),
-            Ok(number) => Amount::Number(number),
-            Err(_) => return Err("is no number of tasks, no percentage and not infinity".into()),
-        },
-    }))
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match sizes::count(text)? {
+        Amount::Exactly(0) | Amount::Permyriad(0) => Err("leaves nothing at all".into()),
+        amount => Ok(Some(amount)),
+    }
 }
 
 /// A weight from 1 to 10000.
@@ -182,37 +158,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_systemds() {
-        for (text, bytes) in [
-            ("0", 0),
+    fn rates_are_in_units_of_1000() {
+        for (text, number) in [
             ("5", 5),
-            ("5B", 5),
-            ("512M", 512 << 20),
-            ("1.5G", 3 << 29),
-            ("1G 512M", 3 << 29),
-            ("1G512M", 3 << 29),
-            ("2 K", 2048),
-            ("1G 5", (1 << 30) + 5),
-            ("15E", 15 << 60),
+            ("5M", 5_000_000),
+            ("1.5G", 1_500_000_000),
+            ("1G 512M", 1_512_000_000),
+            ("2 K", 2000),
         ] {
-            assert_eq!(size(text, 1024), Ok(bytes), "{text}");
+            assert_eq!(rate(text), Ok(number), "{text}");
         }
-        assert_eq!(size("5M", 1000), Ok(5_000_000));
         for bad in [
-            "", "M", "5m", "-5", "1M 1G", "1K 1K", "16E", "0x10", "5 apples", "1..5", "5.",
+            "", "M", "5m", "-5", "1M 1G", "1K 1K", "99E", "0x10", "5 apples", "1..5",
         ] {
-            assert!(size(bad, 1024).is_err(), "{bad}");
+            assert!(rate(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn shares_are_of_what_there_is() {
-        assert_eq!(memory("50%", false), Ok(Some(Amount::Share(5000))));
-        assert_eq!(tasks("33.3%"), Ok(Some(Amount::Share(3330))));
-        assert_eq!(tasks("5‰"), Ok(Some(Amount::Share(50))));
-        assert_eq!(Amount::Share(3333).of(3 << 40), Some(1_099_401_676_613));
-        assert_eq!(Amount::Share(10_000).of(u64::MAX), Some(u64::MAX));
+        let share_of = |text: &str, all| of(memory(text, true).expect(text).expect(text), all);
+        assert_eq!(share_of("50%", 8 << 30), Some(4 << 30));
+        assert_eq!(share_of("33.33%", 3 << 40), Some(1_099_401_676_613));
+        assert_eq!(share_of("100%", u64::MAX), Some(u64::MAX));
+        assert_eq!(share_of("infinity", 7), None);
+        // Of processors there may be several.
         assert_eq!(share("150%"), Ok(15_000));
+        assert_eq!(share("0.5%"), Ok(50));
         for bad in ["101%", "%", "-1%", "5 %%", "1e2%"] {
             assert!(memory(bad, true).is_err(), "{bad}");
         }

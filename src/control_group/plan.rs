@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Amount, ControlGroup, Delegation, DiskLimit, Watch, microseconds};
+use super::{ControlGroup, Delegation, DiskLimit, Watch, amount, microseconds};
 use crate::bpf_code::Instruction;
 use crate::device_filter::{self, Device, Devices, Policy};
 use crate::packet_filter::{self, Direction};
+use crate::sizes::Amount;
 
 /// What has to be known of the host. Only what [`ControlGroup`] asks for need be right.
 #[derive(Clone, Debug, Default)]
@@ -342,9 +343,7 @@ impl Plan {
 }
 
 fn limit(amount: Amount, all: u64) -> String {
-    amount
-        .of(all)
-        .map_or("max".into(), |number| number.to_string())
+    amount::of(amount, all).map_or("max".into(), |number| number.to_string())
 }
 
 /// `cpu.max` for a quota in hundredths of a percent and a period in microseconds, both at least a millisecond and the

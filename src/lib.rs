@@ -13,6 +13,7 @@ pub mod uid;
 
 // Layer 1: what to do, decided from words and facts. Pure.
 pub mod bpf_code;
+pub mod activation;
 pub mod candidates;
 pub mod capabilities;
 pub mod cleaning;

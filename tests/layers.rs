@@ -18,6 +18,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
         1,
         &[
             "bpf_code",
+            "activation",
             "candidates",
             "capabilities",
             "cleaning",

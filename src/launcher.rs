@@ -5,6 +5,8 @@ mod become_command;
 mod prepared;
 mod streams;
 mod unit;
+pub mod activation;
+mod service;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;

@@ -28,6 +28,10 @@ pub const VIEWS: &str = "/run/dynuser/views";
 /// a lease.
 pub const HOLDS: &str = "/run/dynuser/holds";
 
+/// The sockets where launchers receive messages of their services (sd_notify(3)), with names that nobody
+/// can guess: mode 0711.
+pub const NOTIFY: &str = "/run/dynuser/notify";
+
 /// The D-Bus socket of the daemon, mode 0600.
 pub const SOCKET: &str = "/run/dynuser/manager";
 

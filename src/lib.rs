@@ -62,6 +62,7 @@ pub mod group;
 pub mod holder;
 mod kept_lines;
 pub mod lease;
+pub mod notify_files;
 pub mod number_locks;
 pub mod observe;
 pub mod orphans;

@@ -7,12 +7,12 @@ use std::os::unix::fs::DirBuilderExt;
 use rustix::io::Errno;
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::layout::{HOLDS, LEASES, LOCK, LOG, RUN, USERS, VIEWS};
+use crate::layout::{HOLDS, LEASES, LOCK, LOG, NOTIFY, RUN, USERS, VIEWS};
 use crate::published;
 use crate::sys::fs::{open_trusted, status};
 
 /// Those in [`RUN`].
-const FOLDERS: [&str; 4] = [HOLDS, VIEWS, LEASES, USERS];
+const FOLDERS: [&str; 5] = [HOLDS, VIEWS, LEASES, USERS, NOTIFY];
 
 /// Makes the folders in /run, or checks that nobody but root can change what is in them.
 ///
@@ -28,7 +28,12 @@ pub fn prepare_run() -> Result<(), Failure> {
 /// # Errors
 /// Of [`Stage::Daemon`].
 pub fn prepare_folder(path: &str) -> Result<(), Failure> {
-    let mode = if path == HOLDS { 0o700 } else { 0o755 };
+    let mode = match path {
+        HOLDS => 0o700,
+        // Whoever could list it could fill the queue of a socket, and its service would wait.
+        NOTIFY => 0o711,
+        _ => 0o755,
+    };
     match DirBuilder::new().mode(mode).create(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         made => made.or_fail(Stage::Daemon, path)?,

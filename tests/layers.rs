@@ -70,6 +70,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "holder",
             "kept_lines",
             "lease",
+            "notify_files",
             "number_locks",
             "observe",
             "orphans",

@@ -1,7 +1,5 @@
 //! What a program does about a call: a tree of looks at its arguments.
 
-use std::collections::BTreeMap;
-
 use super::program::Word;
 
 /// What is done from some point on.
@@ -39,10 +37,14 @@ impl Body {
         }
     }
 
-    /// By ranges, of which those that say the same are joined.
-    pub(super) fn ranges(word: Word, mask: u32, starts: BTreeMap<u32, Self>) -> Self {
+    /// By ranges in ascending order, the first from 0, of which those that say the same are joined.
+    pub(super) fn ranges(
+        word: Word,
+        mask: u32,
+        ranges: impl IntoIterator<Item = (u32, Self)>,
+    ) -> Self {
         let mut bodies: Vec<(u32, Self)> = Vec::new();
-        for (start, body) in starts {
+        for (start, body) in ranges {
             if bodies.last().is_none_or(|(_, last)| *last != body) {
                 bodies.push((start, body));
             }
@@ -65,15 +67,20 @@ impl Body {
         values: impl IntoIterator<Item = (u32, Self)>,
         other: &Self,
     ) -> Self {
-        let mut starts = BTreeMap::from([(0, other.clone())]);
-        let values: BTreeMap<u32, Self> = values.into_iter().collect();
-        for (value, body) in &values {
-            starts.insert(*value, body.clone());
-            let next = value.checked_add(1);
-            if let Some(next) = next.filter(|next| !values.contains_key(next)) {
-                starts.insert(next, other.clone());
+        let mut values: Vec<(u32, Self)> = values.into_iter().collect();
+        values.sort_by_key(|(value, _)| *value);
+        values.dedup_by_key(|(value, _)| *value);
+        let mut ranges = Vec::with_capacity(values.len());
+        // The first value that nothing has been said about.
+        let mut next = Some(0_u32);
+        for (value, body) in values {
+            if let Some(gap) = next.filter(|next| *next < value) {
+                ranges.push((gap, other.clone()));
             }
+            ranges.push((value, body));
+            next = value.checked_add(1);
         }
-        Self::ranges(word, mask, starts)
+        ranges.extend(next.map(|rest| (rest, other.clone())));
+        Self::ranges(word, mask, ranges)
     }
 }

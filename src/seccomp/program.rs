@@ -70,7 +70,7 @@ pub(super) fn write(interfaces: &[(u32, Body)]) -> Vec<Instruction> {
 /// out.
 pub(super) fn by_x32_bit(plain: Body, x32: Body) -> Body {
     let starts = [(0, plain.clone()), (X32_BIT, x32), (u32::MAX, plain)];
-    Body::ranges(Word::NUMBER, u32::MAX, starts.into())
+    Body::ranges(Word::NUMBER, u32::MAX, starts)
 }
 
 /// A program written from its end, so that the target of each jump is there before the jump.

@@ -1,7 +1,5 @@
 //! What becomes of each call of an interface.
 
-use std::collections::BTreeMap;
-
 use super::Rules;
 use super::body::Body;
 use super::machine::{Interface, MULTIPLEXERS, Multiplexer, X32_BIT};
@@ -44,10 +42,16 @@ struct Calls<'a> {
 impl Calls<'_> {
     fn by_number(&self) -> Body {
         let unknown = self.unknown();
-        let numbers: BTreeMap<u32, &'static str> = self.table.calls().into_iter().collect();
-        let calls = numbers
-            .iter()
-            .map(|(number, name)| (*number, self.call(name)));
+        let filters = &self.rules.filters;
+        let all_matter = filters.calls.is_some() || filters.logged.is_some();
+        let matters = |name: &str| {
+            let stands_for_many = || MULTIPLEXERS.iter().any(|of_many| of_many.name == name);
+            all_matter || self.restrictions.contains_key(name) || stands_for_many()
+        };
+        // The others pass, like numbers that nobody knows. To leave them out spares a quarter of the work.
+        let calls = self.table.calls().into_iter();
+        let calls = calls.filter(|(_, name)| matters(name));
+        let calls = calls.map(|(number, name)| (number, self.call(name)));
         let mask = match self.table {
             Table::X86_64 => !X32_BIT,
             _ => u32::MAX,

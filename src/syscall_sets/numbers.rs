@@ -100,7 +100,7 @@ impl Table {
             Self::Arm => all.extend(ARM_PRIVATE),
             Self::X86 | Self::Aarch64 | Self::Riscv64 => {}
         }
-        all.sort_unstable();
+        all.sort_unstable_by_key(|(number, _)| *number);
         all
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::FileType;
+use rustix::fs::{AtFlags, FileType, Mode, chmodat};
 use rustix::mount::MountAttrFlags;
 
 use super::host::if_there;
@@ -10,9 +10,9 @@ use super::namespace::{make_mount_point, new_tmpfs};
 use super::{Reason, Views, devices};
 use crate::directives::Processes;
 use crate::plan::{Action, Tmpfs};
-use crate::sys::SysResult;
 use crate::sys::fs::{self as files, pin_trusted};
 use crate::sys::mount::{self, Change};
+use crate::sys::{During, SysResult};
 
 /// Carries out one of them.
 pub(super) fn step(path: &str, action: &Action, views: &mut Views) -> Result<(), Reason> {
@@ -93,8 +93,9 @@ fn hide(place: OwnedFd) -> SysResult<()> {
         closed,
     )?;
     files::make_file(&holder, "hidden")?;
+    // While it is still at its name: a descriptor that only pins it cannot change it.
+    chmodat(&holder, "hidden", Mode::empty(), AtFlags::empty()).during("fchmodat", "hidden")?;
     let file = files::pin_beneath(&holder, "hidden")?;
-    files::set_mode(&file, 0)?;
     let file = mount::clone_tree(&file)?;
     let change = Change {
         set: mount::RDONLY,

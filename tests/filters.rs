@@ -300,6 +300,26 @@ fn what_no_list_allows_ends_the_service() {
     );
 }
 
+/// What dynuser itself does after the filter is in is to execute the service, and nothing else.
+#[test]
+fn a_filter_may_deny_what_only_the_start_needs() {
+    let arena = Arena::new();
+    for call in [
+        "chdir",
+        "fchdir",
+        "close_range",
+        "fcntl",
+        "prctl",
+        "poll",
+        "getuid",
+    ] {
+        let property = format!("SystemCallFilter=~{call}");
+        arena
+            .run(["dynuser", "run", "-u", "box", "-p", &property, "true"])
+            .ok();
+    }
+}
+
 /// One filter, whatever is asked for, and it is the ordinary user's too.
 #[test]
 fn everything_at_once() {

@@ -1,21 +1,22 @@
 //! `dynuser run`: asks for a user, takes on its identity, and becomes the service.
 
 mod acquire;
+pub mod activation;
 mod become_command;
 mod prepared;
 mod streams;
 mod unit;
-pub mod activation;
-mod service;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::activation::{Activation, Around, Terms, needs_a_parent};
 use crate::client;
 use crate::command_text::Privilege;
-use crate::directives::is_variable_name;
+use crate::directives::{NotifyAccess, is_variable_name};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::manager::Manager;
+use crate::notify_files::NotifyFile;
 use crate::number_locks::NumberLocks;
 use crate::plan::{Adopter, adoption};
 use crate::protocol::PrepareReply;
@@ -23,6 +24,8 @@ use crate::report;
 use crate::request::Request;
 use crate::spec::Spec;
 use crate::sys::process_wait::Ended;
+use crate::sys::random::random_number;
+use activation::Surroundings;
 use prepared::{Prepared, Words};
 use unit::Start;
 
@@ -120,11 +123,42 @@ fn launch_unit(launch: &Launch, unit_file: &UnitFile, added: Added) -> Result<u8
         }
     };
     let (spec, reply) = prepare(launch, &ready.request)?;
+    let uid = reply.uid;
     let prepared = Prepared::new(reply, spec.settings().clone(), added, true);
-    let Some(command) = ready.commands.start.first() else {
-        return Ok(0);
+    let commands = spec.settings().commands.clone();
+    let outside = std::env::var_os("NOTIFY_SOCKET");
+    let around = Around {
+        supervise: unit_file.supervise,
+        notify_socket: outside.is_some(),
+        private_pids: spec.settings().namespaces.processes,
     };
-    Err(prepared.become_it(command, &[]))
+    let in_place = needs_a_parent(&commands, &ready.commands, around).is_none();
+    let listens = !in_place && commands.listens_to() != NotifyAccess::None;
+    let notify = listens.then(NotifyFile::make).transpose()?;
+    // In place the service speaks to whoever listens outside.
+    let theirs = outside
+        .clone()
+        .filter(|_| in_place && commands.kind().notifies());
+    let own = notify
+        .as_ref()
+        .map(|file| file.path.clone().into_os_string());
+    let terms = Terms {
+        supervise: unit_file.supervise,
+        in_place,
+        notify_socket: own.or(theirs).and_then(|path| path.into_string().ok()),
+        random: random_number().or_fail(Stage::Exec, "getrandom")?,
+    };
+    let around = Surroundings {
+        notify,
+        outside,
+        quiet: launch.quiet,
+    };
+    let activation = Activation::new(commands, ready.commands, terms);
+    let status = activation::run(activation, &prepared, around)?;
+    if let Err(failure) = client::finish(uid) {
+        report::failure(&failure);
+    }
+    Ok(status)
 }
 
 /// Prints what would be done.

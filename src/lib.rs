@@ -12,8 +12,8 @@ pub mod names;
 pub mod uid;
 
 // Layer 1: what to do, decided from words and facts. Pure.
-pub mod bpf_code;
 pub mod activation;
+pub mod bpf_code;
 pub mod candidates;
 pub mod capabilities;
 pub mod cleaning;

@@ -6,9 +6,11 @@ use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::io::{read, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
+use super::activation::{Child, Starter};
 use super::become_command::Becoming;
 use super::{Added, report};
 use crate::command_text::{Command, Privilege};
@@ -67,17 +69,6 @@ impl Words {
         let words: Vec<&str> = words.map(String::as_str).collect();
         (command.privilege, words.join(" "))
     }
-}
-
-/// A child that is, or becomes, a command.
-#[derive(Debug)]
-pub(super) struct Child {
-    /// Its number: nobody else's until it has been waited for.
-    pub(super) pid: u32,
-    /// Itself.
-    pub(super) pidfd: OwnedFd,
-    /// Comes to its end when the command is executed, or could not be.
-    pub(super) executed: OwnedFd,
 }
 
 /// What the daemon prepared, with what the launcher adds.
@@ -221,18 +212,6 @@ impl Prepared {
         })
     }
 
-    /// Becomes a command of the unit file. Comes back only with the reason why not.
-    pub(super) fn become_it(&self, command: &Command, more: &[(String, String)]) -> Failure {
-        let environment = match self.environment(more) {
-            Ok(environment) => environment,
-            Err(failure) => return failure,
-        };
-        match self.words(command, &environment) {
-            Ok(words) => self.becoming(&words, environment, None).become_it(),
-            Err(failure) => failure,
-        }
-    }
-
     /// Becomes the words of a command line.
     pub(super) fn become_words(&self, words: &Words) -> Failure {
         match self.environment(&[]) {
@@ -248,20 +227,6 @@ impl Prepared {
         holder: Option<OwnedFd>,
     ) -> Becoming<'a> {
         Becoming::new(self, words, environment, holder)
-    }
-
-    /// Starts a command of the unit file as a child.
-    ///
-    /// # Errors
-    /// If there can be none. That it could not be executed is told by its exit status, and by itself.
-    pub(super) fn start(
-        &self,
-        command: &Command,
-        more: &[(String, String)],
-    ) -> Result<Child, Failure> {
-        let environment = self.environment(more)?;
-        let words = self.words(command, &environment)?;
-        self.start_words(&words, environment)
     }
 
     fn start_words(
@@ -284,11 +249,13 @@ impl Prepared {
             run::end_now(failure.exit_status());
         };
         drop(open);
-        Ok(Child {
+        let child = Child {
             pid: u32::try_from(child.as_raw()).or_fail(Stage::Exec, "fork")?,
             pidfd: open_child(child)?,
-            executed,
-        })
+        };
+        // It is closed by the execution of the command, or by the end of the child.
+        retry_on_intr(|| read(&executed, &mut [0_u8; 1])).or_fail(Stage::Exec, "read")?;
+        Ok(child)
     }
 
     /// Runs the words of a command line as a child, and is there for its signals and its end.
@@ -314,6 +281,25 @@ impl Prepared {
         };
         drop(self);
         session.relay(open_child(child)?.as_fd())
+    }
+}
+
+impl Starter for Prepared {
+    fn start(&self, command: &Command, more: &[(String, String)]) -> Result<Child, Failure> {
+        let environment = self.environment(more)?;
+        let words = self.words(command, &environment)?;
+        self.start_words(&words, environment)
+    }
+
+    fn become_it(&self, command: &Command, more: &[(String, String)]) -> Failure {
+        let environment = match self.environment(more) {
+            Ok(environment) => environment,
+            Err(failure) => return failure,
+        };
+        match self.words(command, &environment) {
+            Ok(words) => self.becoming(&words, environment, None).become_it(),
+            Err(failure) => failure,
+        }
     }
 }
 

@@ -10,7 +10,19 @@ use super::{During, SysResult};
 /// # Errors
 /// Those of the call.
 pub fn hex_id() -> SysResult<String> {
-    let mut bytes = [0_u8; 16];
+    Ok(format!("{:032x}", u128::from_ne_bytes(random()?)))
+}
+
+/// 32 random bits.
+///
+/// # Errors
+/// As [`hex_id`].
+pub fn random_number() -> SysResult<u32> {
+    random().map(u32::from_ne_bytes)
+}
+
+fn random<const SIZE: usize>() -> SysResult<[u8; SIZE]> {
+    let mut bytes = [0_u8; SIZE];
     loop {
         // Up to 256 bytes come whole (getrandom(2), "Interruption by a signal handler").
         match rustix::rand::getrandom(&mut bytes, GetRandomFlags::empty()) {
@@ -19,5 +31,5 @@ pub fn hex_id() -> SysResult<String> {
             Err(error) => return Err(error).during("getrandom", ""),
         }
     }
-    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+    Ok(bytes)
 }

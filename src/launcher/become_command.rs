@@ -154,18 +154,26 @@ impl<'a> Becoming<'a> {
             Adoption::NoNewPrivileges => {
                 ids::set_no_new_privileges().or_fail(Stage::Capabilities, subject)
             }
-            Adoption::FilterSystemCalls => {
-                let machine = Machine::current().ok_or("there is no filter for this architecture");
-                let machine = machine.or_fail(Stage::Seccomp, &subject)?;
-                let rules = self.rules().or_fail(Stage::Seccomp, &subject)?;
-                if rules.filters.memory_deny_write_execute {
-                    // Where the kernel can, it sees more than a filter.
-                    seccomp::deny_write_execute().or_fail(Stage::Seccomp, &subject)?;
-                }
-                seccomp::install(&filter(machine, &rules)).or_fail(Stage::Seccomp, subject)
-            }
+            // The last thing of all: see `execute`.
+            Adoption::FilterSystemCalls => Ok(()),
             _ => Ok(()),
         }
+    }
+
+    /// After this nothing but execve(2) may be needed: a service may deny itself all that a start takes.
+    fn filter_system_calls(&self) -> Result<(), Failure> {
+        if !self.steps.contains(&Adoption::FilterSystemCalls) {
+            return Ok(());
+        }
+        let subject = Adoption::FilterSystemCalls.to_string();
+        let machine = Machine::current().ok_or("there is no filter for this architecture");
+        let machine = machine.or_fail(Stage::Seccomp, &subject)?;
+        let rules = self.rules().or_fail(Stage::Seccomp, &subject)?;
+        if rules.filters.memory_deny_write_execute {
+            // Where the kernel can, it sees more than a filter.
+            seccomp::deny_write_execute().or_fail(Stage::Seccomp, &subject)?;
+        }
+        seccomp::install(&filter(machine, &rules)).or_fail(Stage::Seccomp, subject)
     }
 
     /// What the filter is made of.
@@ -234,8 +242,10 @@ impl<'a> Becoming<'a> {
             .collect::<Result<Vec<_>, _>>()
             .or_fail(Stage::Exec, "the environment")?;
         let subject = self.words.program.to_string_lossy().into_owned();
+        let paths = search_path(self.words, &self.environment);
         let mut last = None;
-        for path in search_path(self.words, &self.environment) {
+        self.filter_system_calls()?;
+        for path in paths {
             let Err(error) = run::execute(&path, &self.words.argv, &environment);
             // The next folder is tried only where there is no such program in this one, or we may
             // not look: execvp(3) does the same.

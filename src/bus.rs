@@ -234,6 +234,10 @@ async fn prepare(
         Ok((equipped, namespaces))
     });
     let (equipped, namespaces) = equipped.await?;
+    let copies = equipped.held.iter().map(|_| caller.try_clone());
+    let more: Vec<OwnedFd> = copies
+        .collect::<Result<_, _>>()
+        .or_fail(Stage::Daemon, "")?;
     let watched = Watched::Process(caller);
     let ready = match namespaces {
         Ok(namespaces) => {
@@ -241,6 +245,19 @@ async fn prepare(
         }
         failed => failed,
     };
+    let ready = ready.and_then(|namespaces| {
+        let mut others = equipped.held.iter().zip(more);
+        others
+            .try_for_each(|(uid, pidfd)| hold(&watcher, *uid, &holder, Watched::Process(pidfd)))?;
+        Ok(namespaces)
+    });
+    if ready.is_err() {
+        for uid in &equipped.held {
+            if let Err(stuck) = watcher.let_go(*uid, holder.clone()).await {
+                tracing::error!(%uid, %stuck);
+            }
+        }
+    }
     let namespaces = or_let_go(&watcher, equipped.identity.uid, holder, ready).await?;
     reached(Point::ReplyDue);
     Ok(reply(equipped, namespaces))
@@ -335,6 +352,16 @@ fn reply(prepared: Equipped, namespaces: OwnNamespaces) -> PrepareReply {
         groups: prepared.identity.groups,
         user: prepared.identity.user,
         namespaces: named.collect(),
+        control_group: prepared
+            .control_group
+            .into_iter()
+            .map(zbus::OwnedFd::from)
+            .collect(),
+        unenforced: prepared
+            .unenforced
+            .into_iter()
+            .map(|(name, why)| (name.into(), why))
+            .collect(),
         writable: prepared.writable,
         confined: prepared.confined,
         environment: prepared.environment,

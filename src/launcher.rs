@@ -108,7 +108,13 @@ fn prepare(launch: &Launch, request: &Request) -> Result<(Spec, PrepareReply), F
     let told = &mut |path: &str, done, of| bar.show(path, done, of);
     let reply = client::prepare(request, launch.daemon_view, told);
     bar.clear();
-    Ok((spec, reply?))
+    let reply = reply?;
+    for (name, why) in &reply.unenforced {
+        report::say(&format!(
+            "dynuser: {name}= is not enforced, as you allowed: {why}"
+        ));
+    }
+    Ok((spec, reply))
 }
 
 /// Runs the service of a unit file.

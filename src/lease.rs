@@ -56,6 +56,12 @@ pub struct Lease {
     pub holders: Vec<Holder>,
     /// The directories in /run that were made under it, and go with it: noted before they are made.
     pub made: Vec<String>,
+    /// The numbers of other dynamic users whose groups its processes have.
+    #[serde(default)]
+    pub uses: Vec<u32>,
+    /// The control groups that were made under it, and go with it.
+    #[serde(default)]
+    pub control_groups: Vec<String>,
     /// The runtime directories of holders that have ended before the others, below /run: they are
     /// the lease's until it ends.
     #[serde(default)]
@@ -165,6 +171,8 @@ impl Lease {
             pid_namespace_handle: None,
             holders: Vec::new(),
             made: Vec::new(),
+            control_groups: Vec::new(),
+            uses: Vec::new(),
             kept: Vec::new(),
         }
     }

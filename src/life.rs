@@ -98,6 +98,8 @@ impl State {
 pub enum TakeBack {
     /// Every process that carries the number: asked to end, then ended.
     Processes,
+    /// Its control groups.
+    Groups,
     /// System V objects, POSIX shared memory, message queues.
     Ipc,
     /// The kernel's keyrings of the number.
@@ -116,8 +118,9 @@ pub enum TakeBack {
 
 /// In which order: whoever could make the next thing anew is gone before it, and the number is
 /// free last.
-pub const TAKING_BACK: [TakeBack; 8] = [
+pub const TAKING_BACK: [TakeBack; 9] = [
     TakeBack::Processes,
+    TakeBack::Groups,
     TakeBack::Ipc,
     TakeBack::Keys,
     TakeBack::Directories,
@@ -133,7 +136,7 @@ impl TakeBack {
     pub fn is_for_static_users(self) -> bool {
         matches!(
             self,
-            Self::Directories | Self::Views | Self::Holds | Self::Number
+            Self::Groups | Self::Directories | Self::Views | Self::Holds | Self::Number
         )
     }
 }

@@ -5,6 +5,7 @@ mod claim;
 mod clean;
 mod ending;
 mod equip;
+mod groups;
 mod index;
 mod nesting;
 mod table;
@@ -123,7 +124,18 @@ impl Manager {
     ) -> Result<Equipped, Failure> {
         let spec = Spec::check(request)?;
         let claim = self.claim(&spec, holder)?;
-        let equipped = self.equip(&spec, &claim, progress);
+        let groups = self.groups(&spec, holder, &claim);
+        let held = groups.as_ref().map(|it| it.held.clone());
+        let held = held.unwrap_or_default();
+        let equipped = groups.and_then(|groups| {
+            let mut equipped = self.equip(&spec, &claim, groups, progress)?;
+            self.control_group(&spec, claim.uid, &mut equipped)?;
+            Ok(equipped)
+        });
+        if equipped.is_err() {
+            self.table().equipped(holder);
+            self.let_go_of(&held, holder);
+        }
         let equipped = self.finished(claim.uid, holder, equipped)?;
         let has = spec.directories().iter().map(Has::from);
         self.records()

@@ -34,6 +34,10 @@ pub struct PrepareReply {
     /// The namespaces, by their names in `/proc/PID/ns`, for setns(2) in this order; none, if the service sees what
     /// everybody sees.
     pub namespaces: Vec<(String, OwnedFd)>,
+    /// Its control group, for whoever enters it; none, if nothing takes one.
+    pub control_group: Vec<OwnedFd>,
+    /// The directives that are not enforced although they were asked for, with the reason: that was allowed.
+    pub unenforced: Vec<(String, String)>,
     /// Where in its mount namespace the service may make files.
     pub writable: Vec<String>,
     /// Whether the service is to gain no privileges, ever: that of a dynamic user.

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 
 use crate::exec_directory::{ExecDirectory, lies_in};
 use crate::failure::{Failure, OrFail, Stage};
+use crate::group;
 use crate::holder::Holder;
 use crate::layout::VIEWS;
 use crate::lease::{self, Lease};
@@ -59,7 +60,7 @@ pub fn release(lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
 fn point(part: TakeBack) -> Option<Point> {
     Some(match part {
         // It has its own, in the middle.
-        TakeBack::Processes => return None,
+        TakeBack::Processes | TakeBack::Groups => return None,
         TakeBack::Ipc => Point::IpcRemoved,
         TakeBack::Keys => Point::KeysCleared,
         TakeBack::Directories => Point::DirectoriesRemoved,
@@ -74,6 +75,10 @@ fn take_back(part: TakeBack, lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
     let (uid, name) = (lease.uid, &lease.name);
     match part {
         TakeBack::Processes => stop_processes(lease),
+        TakeBack::Groups => {
+            let mut groups = lease.control_groups.iter();
+            groups.try_for_each(|path| group::remove(path, LAST_WAIT))
+        }
         TakeBack::Ipc => ipc.remove(uid).or_fail(Stage::User, name),
         TakeBack::Keys => keyring::clear(uid).or_fail(Stage::User, name),
         TakeBack::Directories => remove_made_directories(lease),

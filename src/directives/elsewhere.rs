@@ -50,8 +50,6 @@ pub(super) const TABLE: &[Directive] = &[
     ),
     missing("NUMAPolicy", "set_mempolicy(2)"),
     missing("NUMAMask", "set_mempolicy(2)"),
-    missing("USBFunctionDescriptors", "USB gadgets"),
-    missing("USBFunctionStrings", "USB gadgets"),
     unenforced(
         "RestrictFileSystems",
         "it takes a BPF program in the kernel's security hooks",

@@ -18,7 +18,7 @@ use crate::plan::{Adopter, Adoption, adoption, processes_of_its_own};
 use crate::seccomp::{Machine, Rules, filter};
 use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::process_wait::has_ended;
-use crate::sys::{SysResult, ids, keyring, landlock, limits, run, seccomp};
+use crate::sys::{SysResult, cgroup, ids, keyring, landlock, limits, run, seccomp};
 
 /// A process that is about to become a command.
 pub(super) struct Becoming<'a> {
@@ -95,7 +95,11 @@ impl<'a> Becoming<'a> {
     fn adopt_step(&self, step: &Adoption) -> Result<(), Failure> {
         let subject = step.to_string();
         match step {
-            Adoption::JoinControlGroup => Ok(()),
+            Adoption::JoinControlGroup => {
+                let group = self.prepared.control_group.as_ref().ok_or("there is none");
+                let group = group.or_fail(Stage::ControlGroup, &subject)?;
+                cgroup::enter(group).or_fail(Stage::ControlGroup, subject)
+            }
             Adoption::SetLimit(resource, limit) => {
                 limits::set_limit(*resource, *limit).or_fail(Stage::Limits, subject)
             }
@@ -184,7 +188,9 @@ impl<'a> Becoming<'a> {
         Ok(Rules {
             set_id: adopter.confined,
             // What no filter sees, Landlock does; where that is not, there is no other way.
-            no_io_uring: adopter.confined && !is_confined,
+            no_io_uring: adopter.confined
+                && self.words.privilege != Privilege::KeepsRoot
+                && !is_confined,
             personality: seccomp::personality()?,
             filters: self.prepared.settings.filters.clone(),
         })

@@ -75,6 +75,7 @@ impl Words {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) namespaces: Vec<(Kind, OwnedFd)>,
+    pub(super) control_group: Option<OwnedFd>,
     pub(super) adopter: Adopter,
     pub(super) settings: Settings,
     pub(super) writable: Vec<String>,
@@ -98,6 +99,7 @@ impl Prepared {
             .into_iter()
             .filter_map(|(word, fd)| Some((Kind::from_word(&word)?, fd.into())))
             .collect();
+        let control_group = reply.control_group.into_iter().next().map(OwnedFd::from);
         let has = |wanted| namespaces.iter().any(|(kind, _)| *kind == wanted);
         let adopter = Adopter {
             uid: reply.uid,
@@ -105,13 +107,14 @@ impl Prepared {
             groups: reply.groups,
             has_namespaces: !namespaces.is_empty(),
             has_user_namespace: has(Kind::Users),
-            has_control_group: false,
+            has_control_group: control_group.is_some(),
             confined: reply.confined,
             privilege: Privilege::Service,
         };
         let theirs = reply.environment.into_iter();
         Self {
             namespaces,
+            control_group,
             adopter,
             settings,
             writable: reply.writable,

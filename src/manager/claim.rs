@@ -266,6 +266,8 @@ impl Manager {
             pid_namespace_handle: self.pid_namespace_handle.clone(),
             holders: vec![holder.clone()],
             made: Vec::new(),
+            control_groups: Vec::new(),
+            uses: Vec::new(),
             kept: Vec::new(),
         }
     }

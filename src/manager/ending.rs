@@ -94,6 +94,9 @@ impl Manager {
             log_failure(lease::save(lease));
         }
         reached(Point::EndingSaved);
+        if lease.dynamic {
+            self.wait_for_members(lease.uid);
+        }
         let released = self.refuse_shared(lease);
         self.ended(lease, released.and_then(|()| release(lease, &self.ipc)))
     }

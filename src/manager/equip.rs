@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
+use super::groups::Groups;
 use super::{Claim, Manager, identity};
 use crate::apply::{Gift, NotYet, Prepared, Views, build_namespace};
 use crate::command_text::Privilege;
+use crate::control_group::ControlGroup;
 use crate::directives::{Namespaces, Users, WorkingDirectory};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::{self, OnProgress};
+use crate::group;
 use crate::observe::{self, is_behind};
 use crate::observed::{Entry, Observed};
 use crate::plan::{self, Adopter, Identity, Plan, Step};
@@ -17,6 +20,7 @@ use crate::sys::fault::{Point, reached};
 use crate::sys::give::Given;
 use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::userns;
+use crate::uid::Uid;
 
 /// Everything that a launcher needs to become the service, but for the namespace, which is yet to
 /// be built.
@@ -32,8 +36,15 @@ pub struct Equipped {
     pub confined: bool,
     /// Where in its view it may make files.
     pub writable: Vec<String>,
+    /// Other dynamic users, whose groups it has: they are held as long as it.
+    pub held: Vec<Uid>,
+    /// Its control group, for whoever enters it.
+    pub control_group: Option<OwnedFd>,
+    /// What is not enforced although it was asked for, with the reason: it was allowed.
+    pub unenforced: Vec<(&'static str, String)>,
     namespaces: Namespaces,
-    host_name: bool,
+    host_name: Option<String>,
+    has_host_name: bool,
     steps: Vec<Step>,
     views: Views,
 }
@@ -65,8 +76,11 @@ impl Equipped {
         if self.namespaces.ipc {
             built.push(own(Kind::Ipc, Stage::Namespace)?);
         }
-        if self.host_name {
+        if self.has_host_name {
             built.push(own(Kind::HostName, Stage::Namespace)?);
+            if let Some(name) = &self.host_name {
+                own_namespaces::set_host_name(name).or_fail(Stage::Namespace, name)?;
+            }
         }
         if !self.steps.is_empty() {
             let namespace = build_namespace(&self.steps, std::mem::take(&mut self.views));
@@ -173,7 +187,7 @@ pub(super) fn adopter(spec: &Spec, identity: &Identity, has_namespaces: bool) ->
         groups: identity.groups.clone(),
         has_namespaces,
         has_user_namespace: spec.settings().namespaces.users.is_some(),
-        has_control_group: false,
+        has_control_group: spec.settings().control_group != ControlGroup::default(),
         confined: spec.is_dynamic(),
         privilege: Privilege::Service,
     }
@@ -185,9 +199,10 @@ impl Manager {
         &self,
         spec: &Spec,
         claim: &Claim,
+        groups: Groups,
         progress: &OnProgress<'_>,
     ) -> Result<Equipped, Failure> {
-        let identity = identity(spec, claim)?;
+        let identity = groups.join(identity(spec, claim)?);
         let mut learned = Learned::default();
         // What a plan expects is what its steps find.
         let _ground = self.yard.enter(spec.grounds());
@@ -214,7 +229,14 @@ impl Manager {
                         continue;
                     }
                     drop(table);
-                    return Ok(equipped(spec, identity, &observed, plan, views));
+                    return Ok(equipped(
+                        spec,
+                        identity,
+                        &observed,
+                        plan,
+                        views,
+                        groups.held,
+                    ));
                 }
                 Prepared::NotYet(why) => why,
             };
@@ -226,6 +248,43 @@ impl Manager {
                 given?;
             }
         }
+    }
+
+    /// A control group for the service, if it asks for anything that takes one.
+    pub(super) fn control_group(
+        &self,
+        spec: &Spec,
+        uid: Uid,
+        equipped: &mut Equipped,
+    ) -> Result<(), Failure> {
+        let settings = spec.settings();
+        let mut asked = settings.control_group.clone();
+        if settings.mounts.devices {
+            asked.close_devices();
+        }
+        if asked == ControlGroup::default() {
+            return Ok(());
+        }
+        let facts = group::facts(&asked)?;
+        let plan = asked.plan(&facts);
+        let plan =
+            plan.map_err(|(directive, why)| Failure::new(Stage::ControlGroup, directive, why))?;
+        let identity = &equipped.identity;
+        // Another activation of the same service may still have its own.
+        let part: String = identity.invocation.chars().take(8).collect();
+        let name = format!("{}-{part}", spec.service());
+        let owner = (identity.uid.get(), identity.gid);
+        let made = group::make(&name, &plan, owner, &settings.allow_unenforced)?;
+        equipped.unenforced = made.unenforced;
+        if let Some(group) = made.group {
+            self.table().note_group(uid, &group.path)?;
+            let variables = group.environment.into_iter();
+            equipped
+                .environment
+                .extend(variables.map(|(name, value)| (name.into(), value)));
+            equipped.control_group = Some(group.entrance);
+        }
+        Ok(())
     }
 
     /// Refuses to bring a tree to its public path with something in it that could not be given, and that
@@ -281,7 +340,9 @@ fn equipped(
     observed: &Observed,
     plan: Plan,
     views: Views,
+    held: Vec<Uid>,
 ) -> Equipped {
+    let filters = &spec.settings().filters;
     Equipped {
         environment: plan::environment(spec, &identity, observed),
         working_directory: spec.working_directory().cloned(),
@@ -289,7 +350,11 @@ fn equipped(
         identity,
         writable: plan.writable,
         namespaces: spec.settings().namespaces.clone(),
-        host_name: spec.settings().filters.protect_hostname,
+        held,
+        control_group: None,
+        unenforced: Vec::new(),
+        host_name: filters.hostname.clone(),
+        has_host_name: filters.protect_hostname || filters.private_hostname,
         steps: plan.namespace,
         views,
     }

@@ -154,6 +154,16 @@ impl Table {
         })
     }
 
+    /// Notes that processes of a lease have the group of another one's user.
+    pub(super) fn note_use(&mut self, uid: Uid, other: Uid) -> Result<(), Failure> {
+        self.change(uid, |lease| lease.uses.push(other.get()))
+    }
+
+    /// Notes a control group that was made under a lease.
+    pub(super) fn note_group(&mut self, uid: Uid, path: &str) -> Result<(), Failure> {
+        self.change(uid, |lease| lease.control_groups.push(path.into()))
+    }
+
     /// The runtime directories that a lease keeps although none of its holders has them any more.
     pub(super) fn unused(&self, uid: Uid) -> Option<(Lease, Vec<ExecDirectory>)> {
         let lease = self.leases.get(&uid.get())?;

@@ -118,10 +118,12 @@ pub fn adoption(adopter: &Adopter, settings: &Settings) -> Vec<Adoption> {
     if settings.process.secure_bits != 0 {
         steps.push(Adoption::SetSecureBits(settings.process.secure_bits));
     }
-    if adopter.confined || settings.no_new_privileges {
+    let filtered = settings.filters.any();
+    // Without it, and without capabilities, no filter may be installed (seccomp(2)).
+    if adopter.confined || settings.no_new_privileges || (filtered && adopter.uid != 0) {
         steps.push(Adoption::NoNewPrivileges);
     }
-    if adopter.confined || settings.filters.any() {
+    if adopter.confined || filtered {
         steps.push(Adoption::FilterSystemCalls);
     }
     steps

@@ -98,6 +98,14 @@ pub fn enter(kind: Kind, namespace: impl AsFd) -> SysResult<()> {
     nix::sched::setns(namespace, kind.flag()).during("setns", kind.word())
 }
 
+/// Names the host, in the UTS namespace that the calling thread is in (sethostname(2)).
+///
+/// # Errors
+/// Those of the call.
+pub fn set_host_name(name: &str) -> SysResult<()> {
+    rustix::system::sethostname(name.as_bytes()).during("sethostname", name)
+}
+
 /// Makes the loopback device of the network namespace that the calling thread is in go up, as it never is in a new one
 /// (netdevice(7)).
 ///

@@ -1,0 +1,167 @@
+//! The groups that a service asks for besides its user's own: of the host, or of other dynamic users.
+
+use std::time::{Duration, Instant};
+
+use super::table::Standing;
+use super::{Claim, Manager, log_failure};
+use crate::failure::{Failure, OrFail, Stage};
+use crate::holder::HeldBy;
+use crate::life::State;
+use crate::plan::Identity;
+use crate::request::Request;
+use crate::spec::Spec;
+use crate::sys::names::{Question, ask};
+use crate::uid::Uid;
+
+/// How long the end of a user waits for one who is still running and has its group: as a rule its end is only
+/// not known yet.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The groups of one activation.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// `Group=`, if it is not the user's own.
+    first: Option<u32>,
+    /// `SupplementaryGroups=`.
+    others: Vec<u32>,
+    /// The dynamic users whose groups are among them: held as long as the service.
+    pub(super) held: Vec<Uid>,
+}
+
+impl Groups {
+    /// Puts them into an identity.
+    pub(super) fn join(&self, mut identity: Identity) -> Identity {
+        if let Some(first) = self.first {
+            if identity.dynamic {
+                identity.groups.retain(|group| *group != identity.gid);
+            }
+            identity.gid = first;
+            identity.groups.insert(0, first);
+        }
+        identity.groups.extend(&self.others);
+        let mut known = Vec::new();
+        identity.groups.retain(|group| {
+            let new = !known.contains(group);
+            known.push(*group);
+            new
+        });
+        identity
+    }
+}
+
+impl Manager {
+    /// Finds the groups that a service asks for, and holds those that exist only as long as somebody does.
+    ///
+    /// # Errors
+    /// Of [`Stage::Group`]; nothing is held then.
+    pub(super) fn groups(
+        &self,
+        spec: &Spec,
+        by: &HeldBy,
+        claim: &Claim,
+    ) -> Result<Groups, Failure> {
+        let mut groups = Groups::default();
+        let found = self.find_groups(spec, by, claim, &mut groups);
+        if found.is_err() {
+            self.let_go_of(&groups.held, by);
+        }
+        found.map(|()| groups)
+    }
+
+    /// Ends the hold on the groups of other dynamic users.
+    pub(super) fn let_go_of(&self, held: &[Uid], by: &HeldBy) {
+        for uid in held {
+            log_failure(self.holder_ended(*uid, by));
+        }
+    }
+
+    fn find_groups(
+        &self,
+        spec: &Spec,
+        by: &HeldBy,
+        claim: &Claim,
+        groups: &mut Groups,
+    ) -> Result<(), Failure> {
+        let settings = spec.settings();
+        let own = spec.user().as_str();
+        if let Some(name) = settings.group.as_deref().filter(|name| *name != own) {
+            groups.first = Some(self.group(spec, name, by, claim, true, &mut groups.held)?);
+        }
+        for name in settings.groups.iter().filter(|name| *name != own) {
+            let gid = self.group(spec, name, by, claim, false, &mut groups.held)?;
+            groups.others.push(gid);
+        }
+        Ok(())
+    }
+
+    /// The number of a group. `make`: a dynamic user of that name is made if there is none.
+    fn group(
+        &self,
+        spec: &Spec,
+        name: &str,
+        by: &HeldBy,
+        claim: &Claim,
+        make: bool,
+        held: &mut Vec<Uid>,
+    ) -> Result<u32, Failure> {
+        let subject = || format!("group {name}");
+        let refused = |why: &str| Err(Failure::new(Stage::Group, subject(), why));
+        if let Ok(number) = name.parse::<u32>() {
+            return match self.config().ranges.contains(number) {
+                true => refused("is a number that dynamic users have; name the user"),
+                false => Ok(number),
+            };
+        }
+        let request = Request {
+            service: spec.service().to_string(),
+            properties: vec![("User".into(), name.into())],
+        };
+        // What is no name of a dynamic user may be one of a group of the host.
+        let other = Spec::check(&request);
+        let lives = other.as_ref().is_ok_and(|other| {
+            matches!(self.table().standing(other.user()), Standing::Live(claim) if claim.dynamic)
+        });
+        if !lives {
+            let question = Question {
+                name: Some(name.into()),
+                number: None,
+            };
+            let deadline = self.config().name_service_timeout;
+            let answer = ask(question).and_then(|asked| asked.answer(deadline));
+            // A number of the range is that of a user that was just going, or systemd's.
+            let known = answer.or_fail(Stage::Group, subject())?.group;
+            match known.filter(|gid| !self.config().ranges.contains(*gid)) {
+                Some(gid) => return Ok(gid),
+                None if make => {}
+                None => return refused("there is no such group, nor a dynamic user of that name"),
+            }
+        }
+        let other = other?;
+        let theirs = self.claim(&other, by)?;
+        held.push(theirs.uid);
+        self.table().note_use(claim.uid, theirs.uid)?;
+        Ok(theirs.uid.get())
+    }
+
+    /// Waits until nobody has the group of a user that is about to end: who had it by asking for it ends at the same
+    /// time, and its processes must be gone first.
+    pub(super) fn wait_for_members(&self, uid: u32) {
+        let deadline = Instant::now().checked_add(PATIENCE);
+        let mut table = self.table();
+        loop {
+            let is_over = deadline.is_none_or(|deadline| Instant::now() >= deadline);
+            let members = table.leases().any(|lease| {
+                let counts = match lease.state {
+                    State::Running => !is_over,
+                    State::Ending => true,
+                    State::Quarantined => false,
+                };
+                counts && lease.uid != uid && lease.uses.contains(&uid)
+            });
+            if !members {
+                return;
+            }
+            table = self.wait(table);
+        }
+    }
+}

@@ -71,6 +71,10 @@ impl Activation {
         if !self.terms.supervise || self.stop_asked || self.outcome == Outcome::StartLimit {
             return false;
         }
+        // KillMode=none, or one that outlived SIGKILL: a second main process beside it helps nobody.
+        if self.main.is_there() {
+            return false;
+        }
         let listed = |list: &[_]| self.main_end.is_some_and(|end| list.contains(&end.ending));
         if listed(&self.commands.never_restart) {
             return false;
@@ -97,7 +101,6 @@ impl Activation {
         self.timer = None;
         self.watchdog = None;
         self.reloading = None;
-        self.main = Process::None;
         self.control = Process::None;
         if self.shall_restart()
             && let Some(pause) = delay(&self.commands, self.restarts.count)

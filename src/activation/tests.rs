@@ -1,1 +1,560 @@
-//! x
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::directives::Settings;
+
+/// An activation with what the test does in place of a kernel.
+struct World {
+    activation: Activation,
+    now: Duration,
+    started: Vec<(List, usize)>,
+    signals: Vec<(To, u8)>,
+    variables: Vec<(String, String)>,
+    /// The processes that are there.
+    main: bool,
+    control: bool,
+    become_main: bool,
+    finished: Option<u8>,
+    next_pid: u32,
+}
+
+fn activation(lines: &[(&str, &str)], terms: Terms) -> Activation {
+    let mut settings = Settings::default();
+    for (name, value) in lines {
+        settings.assign(name, value).unwrap();
+    }
+    let keep = |text: &str| Ok(text.to_owned());
+    let parsed = settings.commands.parse(&keep).unwrap();
+    Activation::new(settings.commands, parsed, terms)
+}
+
+impl World {
+    fn new(lines: &[(&str, &str)]) -> Self {
+        Self::with(lines, Terms::default())
+    }
+
+    fn with(lines: &[(&str, &str)], terms: Terms) -> Self {
+        let mut world = Self {
+            activation: activation(lines, terms),
+            now: Duration::ZERO,
+            started: Vec::new(),
+            signals: Vec::new(),
+            variables: Vec::new(),
+            main: false,
+            control: false,
+            become_main: false,
+            finished: None,
+            next_pid: 100,
+        };
+        world.tell(Event::Begin);
+        world
+    }
+
+    fn tell(&mut self, event: Event) {
+        assert_eq!(
+            self.finished, None,
+            "nothing happens after the end: {event:?}"
+        );
+        let actions = self.activation.handle(self.now, event);
+        let mut started = Vec::new();
+        for action in actions {
+            match action {
+                Action::Start {
+                    list,
+                    index,
+                    role,
+                    variables,
+                } => {
+                    assert!(self.activation.command(list, index).is_some());
+                    self.variables = variables;
+                    self.started.push((list, index));
+                    match role {
+                        Role::Main => {
+                            assert!(!self.main, "two main processes");
+                            self.main = true;
+                        }
+                        Role::Control => self.control = true,
+                    }
+                    self.next_pid += 1;
+                    started.push(Event::Started(role, self.next_pid));
+                }
+                Action::Become { .. } => self.become_main = true,
+                Action::Signal(to, signal) => self.signals.push((to, signal)),
+                Action::Say(_) | Action::Tell(_) => {}
+                Action::Finish(status) => self.finished = Some(status),
+            }
+        }
+        for event in started {
+            self.tell(event);
+        }
+    }
+
+    fn ends(&mut self, role: Role, ending: Ending) {
+        match role {
+            Role::Main => self.main = false,
+            Role::Control => self.control = false,
+        }
+        self.tell(Event::Ended(role, End::new(ending)));
+        self.settle();
+    }
+
+    /// The rest of the service has gone with it.
+    fn settle(&mut self) {
+        while self.finished.is_none() && self.activation.waits_for_nobody() {
+            self.tell(Event::Nobody);
+        }
+    }
+
+    fn wait_for_deadline(&mut self) {
+        self.now = self.activation.deadline().expect("a deadline");
+        self.tell(Event::Time);
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.tell(Event::Notice(Notice::parse(text.as_bytes())));
+    }
+
+    fn stop(&mut self) {
+        self.tell(Event::Asked(Asked::Stop));
+    }
+
+    fn variable(&self, name: &str) -> Option<&str> {
+        let found = self.variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn lists(&self) -> Vec<List> {
+        self.started.iter().map(|(list, _)| *list).collect()
+    }
+}
+
+const OK: Ending = Ending::Status(0);
+const ALL: [(&str, &str); 7] = [
+    ("ExecCondition", "/c"),
+    ("ExecStartPre", "/pre"),
+    ("ExecStart", "/main"),
+    ("ExecStartPost", "/post"),
+    ("ExecReload", "/reload"),
+    ("ExecStop", "/stop"),
+    ("ExecStopPost", "/stop-post"),
+];
+
+#[test]
+fn a_whole_life_in_order() {
+    let mut world = World::new(&ALL);
+    world.ends(Role::Control, OK);
+    world.ends(Role::Control, OK);
+    assert_eq!(world.activation.state(), State::StartPost);
+    assert!(world.variable("MAINPID").is_some());
+    world.ends(Role::Control, OK);
+    assert_eq!(world.activation.state(), State::Running);
+    world.tell(Event::Asked(Asked::Reload));
+    world.ends(Role::Control, Ending::Status(1));
+    assert_eq!(world.activation.state(), State::Running);
+    world.stop();
+    assert_eq!(world.variable("SERVICE_RESULT"), Some("success"));
+    assert!(world.variable("MAINPID").is_some());
+    world.ends(Role::Control, OK);
+    assert_eq!(world.signals, [(To::All, 15), (To::All, 18)]);
+    world.ends(Role::Main, Ending::Signal(15));
+    assert_eq!(world.variable("EXIT_CODE"), Some("killed"));
+    assert_eq!(world.variable("EXIT_STATUS"), Some("TERM"));
+    assert_eq!(world.variable("MAINPID"), None);
+    world.ends(Role::Control, OK);
+    assert_eq!(world.finished, Some(0));
+    use List::{Condition, Reload, Start, StartPost, StartPre, Stop, StopPost};
+    let order = [
+        Condition, StartPre, Start, StartPost, Reload, Stop, StopPost,
+    ];
+    assert_eq!(world.lists(), order);
+}
+
+#[test]
+/// As systemd 257 did when it was asked: the manual page says that it runs then too.
+fn a_bad_end_leaves_exec_stop_out() {
+    let lines = [
+        ("ExecStart", "/m"),
+        ("ExecStop", "/s"),
+        ("ExecStopPost", "/p"),
+    ];
+    for (ending, result, status) in [
+        (Ending::Status(3), "exit-code", 3),
+        (Ending::Signal(9), "signal", 137),
+    ] {
+        let mut world = World::new(&lines);
+        world.ends(Role::Main, ending);
+        assert_eq!(world.lists(), [List::Start, List::StopPost]);
+        assert_eq!(world.variable("SERVICE_RESULT"), Some(result));
+        world.ends(Role::Control, OK);
+        assert_eq!(world.finished, Some(status));
+    }
+    let mut world = World::new(&lines);
+    world.ends(Role::Main, OK);
+    assert_eq!(world.lists(), [List::Start, List::Stop]);
+    assert_eq!(world.variable("MAINPID"), None);
+    world.ends(Role::Control, OK);
+    world.ends(Role::Control, OK);
+    assert_eq!(world.finished, Some(0));
+}
+
+#[test]
+fn a_condition_skips_or_fails() {
+    for (status, result, wanted) in [(4, "exec-condition", 0), (255, "exit-code", 255)] {
+        let mut world = World::new(&ALL);
+        world.ends(Role::Control, Ending::Status(status));
+        assert_eq!(world.lists(), [List::Condition, List::StopPost]);
+        assert_eq!(world.variable("SERVICE_RESULT"), Some(result));
+        world.ends(Role::Control, OK);
+        assert_eq!(world.finished, Some(wanted));
+    }
+}
+
+#[test]
+fn a_command_that_may_fail_does() {
+    let mut world = World::new(&[("ExecStartPre", "-/pre"), ("ExecStart", "-/main")]);
+    world.ends(Role::Control, Ending::Status(9));
+    assert_eq!(world.activation.state(), State::Running);
+    world.ends(Role::Main, Ending::Status(9));
+    assert_eq!(world.finished, Some(0));
+    let mut world = World::new(&[("ExecStartPre", "/pre"), ("ExecStart", "/main")]);
+    world.ends(Role::Control, Ending::Status(9));
+    assert_eq!(world.finished, Some(9));
+    assert_eq!(world.lists(), [List::StartPre]);
+}
+
+#[test]
+fn commands_of_a_oneshot_run_one_after_the_other() {
+    let lines = [
+        ("Type", "oneshot"),
+        ("ExecStart", "-/a"),
+        ("ExecStart", "/b"),
+        ("ExecStart", "/c"),
+    ];
+    let mut world = World::new(&lines);
+    assert_eq!(world.activation.deadline(), None);
+    world.ends(Role::Main, Ending::Status(5));
+    world.ends(Role::Main, Ending::Status(6));
+    assert_eq!(world.finished, Some(6));
+    assert_eq!(world.started, [(List::Start, 0), (List::Start, 1)]);
+    let mut world = World::new(&lines);
+    world.ends(Role::Main, OK);
+    world.ends(Role::Main, OK);
+    // A signal is no good end of a command.
+    world.ends(Role::Main, Ending::Signal(15));
+    assert_eq!(world.finished, Some(143));
+}
+
+#[test]
+fn one_that_remains_is_there_until_it_is_told_to_go() {
+    let mut world = World::new(&[
+        ("Type", "oneshot"),
+        ("ExecStart", "/a"),
+        ("RemainAfterExit", "yes"),
+        ("ExecStop", "/s"),
+    ]);
+    world.ends(Role::Main, OK);
+    assert_eq!(world.activation.state(), State::Exited);
+    assert_eq!(world.activation.deadline(), None);
+    world.stop();
+    assert_eq!(world.lists(), [List::Start, List::Stop]);
+    world.ends(Role::Control, OK);
+    assert_eq!(world.finished, Some(0));
+    let mut world = World::new(&[("RemainAfterExit", "yes"), ("ExecStop", "/s")]);
+    assert_eq!(world.activation.state(), State::Exited);
+    world.stop();
+    world.ends(Role::Control, OK);
+    assert_eq!(world.finished, Some(0));
+}
+
+#[test]
+fn one_that_notifies_has_started_when_it_says_so() {
+    let lines = [
+        ("Type", "notify"),
+        ("ExecStart", "/m"),
+        ("ExecStartPost", "/p"),
+    ];
+    let mut world = World::new(&lines);
+    world.notice("STATUS=soon");
+    assert_eq!(world.activation.state(), State::Start);
+    world.notice("READY=1");
+    assert_eq!(world.activation.state(), State::StartPost);
+    let mut world = World::new(&lines);
+    world.ends(Role::Main, OK);
+    assert_eq!(world.finished, Some(1), "ended before it said anything");
+    let mut world = World::new(&lines);
+    world.now = Duration::from_secs(80);
+    world.notice("EXTEND_TIMEOUT_USEC=30000000");
+    assert_eq!(world.activation.deadline(), Some(Duration::from_secs(110)));
+    world.wait_for_deadline();
+    assert_eq!(world.signals.first(), Some(&(To::All, 15)));
+    world.ends(Role::Main, OK);
+    assert_eq!(world.finished, Some(1), "a timeout is a failure");
+}
+
+#[test]
+fn a_reload_by_signal() {
+    let mut world = World::new(&[
+        ("Type", "notify-reload"),
+        ("ExecStart", "/m"),
+        ("ReloadSignal", "USR1"),
+    ]);
+    world.tell(Event::Asked(Asked::Reload));
+    assert!(world.signals.is_empty());
+    world.notice("READY=1");
+    assert_eq!(
+        world.signals,
+        [(To::Main, 10)],
+        "asked for too early, done now"
+    );
+    assert!(world.activation.deadline().is_some());
+    world.notice("RELOADING=1\nMONOTONIC_USEC=5");
+    world.notice("READY=1");
+    assert_eq!(world.activation.deadline(), None);
+    assert_eq!(world.activation.state(), State::Running);
+    // Who knows of no reload gets the signal as it is.
+    let mut world = World::new(&[("ExecStart", "/m")]);
+    world.tell(Event::Asked(Asked::Reload));
+    world.tell(Event::Asked(Asked::Pass(12)));
+    assert_eq!(world.signals, [(To::Main, 1), (To::Main, 12)]);
+}
+
+#[test]
+fn a_forking_service_and_its_main_process() {
+    let lines = [
+        ("Type", "forking"),
+        ("ExecStart", "/m"),
+        ("PIDFile", "x.pid"),
+    ];
+    let mut world = World::new(&lines);
+    assert_eq!(world.activation.looks_for_main(), None);
+    world.control = false;
+    world.tell(Event::Ended(Role::Control, End::new(OK)));
+    let look = Look::PidFile("/run/x.pid".into());
+    assert_eq!(world.activation.looks_for_main(), Some(look));
+    assert!(world.activation.deadline().is_some());
+    world.tell(Event::Main(77));
+    assert_eq!(world.activation.state(), State::Running);
+    assert_eq!(world.activation.main_pid(), Some(77));
+    world.ends(Role::Main, Ending::Status(7));
+    assert_eq!(world.finished, Some(7));
+    // No PID file, and nobody who could write one.
+    let mut world = World::new(&lines);
+    world.ends(Role::Control, OK);
+    assert_eq!(world.finished, Some(1));
+    // No telling which: it lives until the last one has ended.
+    let mut world = World::new(lines.get(..2).unwrap());
+    world.control = false;
+    world.tell(Event::Ended(Role::Control, End::new(OK)));
+    assert_eq!(world.activation.looks_for_main(), Some(Look::OnlyChild));
+    world.tell(Event::NoMain);
+    assert_eq!(world.activation.state(), State::Running);
+    assert!(world.activation.waits_for_nobody());
+    world.settle();
+    assert_eq!(world.finished, Some(0));
+}
+
+#[test]
+fn signals_by_mode() {
+    let stopped = |mode: &str| {
+        let mut world = World::new(&[
+            ("ExecStart", "/m"),
+            ("KillMode", mode),
+            ("KillSignal", "INT"),
+        ]);
+        world.stop();
+        world
+    };
+    let mut world = stopped("mixed");
+    assert_eq!(world.signals, [(To::Main, 2), (To::Main, 18)]);
+    world.main = false;
+    world.tell(Event::Ended(Role::Main, End::new(OK)));
+    assert_eq!(world.signals.last(), Some(&(To::All, 9)));
+    world.settle();
+    assert_eq!(world.finished, Some(0));
+    let mut world = stopped("process");
+    world.ends(Role::Main, OK);
+    assert_eq!(world.signals, [(To::Main, 2), (To::Main, 18)]);
+    assert_eq!(world.finished, Some(0));
+    let world = stopped("none");
+    assert_eq!(world.signals, []);
+    assert_eq!(world.finished, Some(0));
+}
+
+#[test]
+fn what_does_not_end_is_killed() {
+    let mut world = World::new(&[
+        ("ExecStart", "/m"),
+        ("TimeoutStopSec", "3"),
+        ("SendSIGHUP", "yes"),
+    ]);
+    world.stop();
+    assert_eq!(world.signals, [(To::All, 15), (To::All, 1), (To::All, 18)]);
+    world.wait_for_deadline();
+    assert_eq!(world.signals.last(), Some(&(To::All, 9)));
+    assert_eq!(world.now, Duration::from_secs(3));
+    world.ends(Role::Main, Ending::Signal(9));
+    assert_eq!(world.finished, Some(137));
+}
+
+#[test]
+fn the_watchdog_and_the_longest_run() {
+    let mut world = World::new(&[("ExecStart", "/m"), ("WatchdogSec", "2")]);
+    world.now = Duration::from_secs(1);
+    world.notice("WATCHDOG=1");
+    world.wait_for_deadline();
+    assert_eq!(world.now, Duration::from_secs(3));
+    assert_eq!(world.signals.first(), Some(&(To::All, 6)));
+    world.ends(Role::Main, Ending::Signal(6));
+    assert_eq!(world.finished, Some(134));
+    let lines = [
+        ("ExecStart", "/m"),
+        ("RuntimeMaxSec", "2"),
+        ("ExecStop", "/s"),
+    ];
+    let mut world = World::new(&lines);
+    world.wait_for_deadline();
+    assert_eq!(world.variable("SERVICE_RESULT"), Some("timeout"));
+    world.ends(Role::Control, OK);
+    world.ends(Role::Main, Ending::Signal(15));
+    assert_eq!(world.finished, Some(143));
+}
+
+#[test]
+fn restarts_when_supervised() {
+    let lines = [
+        ("ExecStart", "/m"),
+        ("Restart", "on-failure"),
+        ("SuccessExitStatus", "7"),
+    ];
+    let mut world = World::new(&lines);
+    world.ends(Role::Main, Ending::Status(3));
+    assert_eq!(world.finished, Some(3), "the supervisor outside does that");
+    let terms = Terms {
+        supervise: true,
+        ..Terms::default()
+    };
+    let mut world = World::with(&lines, terms.clone());
+    for _ in 0..4 {
+        world.ends(Role::Main, Ending::Status(3));
+        assert_eq!(world.activation.state(), State::Pause);
+        world.wait_for_deadline();
+    }
+    assert_eq!(world.started.len(), 5);
+    world.ends(Role::Main, Ending::Status(3));
+    world.wait_for_deadline();
+    assert_eq!(world.activation.state(), State::Done);
+    assert_ne!(world.finished, Some(0), "too often");
+    let mut world = World::with(&lines, terms.clone());
+    world.ends(Role::Main, Ending::Status(7));
+    assert_eq!(world.finished, Some(0));
+    let mut world = World::with(&lines, terms);
+    world.ends(Role::Main, Ending::Status(3));
+    world.stop();
+    assert_eq!(world.finished, Some(3), "stopped in the pause");
+}
+
+#[test]
+fn in_place_nothing_stays() {
+    let terms = Terms {
+        in_place: true,
+        ..Terms::default()
+    };
+    let lines = [("ExecStartPre", "/pre"), ("ExecStart", "/m")];
+    let mut world = World::with(&lines, terms.clone());
+    world.ends(Role::Control, OK);
+    assert!(world.become_main);
+    let mut world = World::with(&lines, terms);
+    world.ends(Role::Control, Ending::Status(2));
+    assert!(!world.become_main);
+    assert_eq!(world.finished, Some(2));
+}
+
+const KINDS: [&str; 5] = ["simple", "oneshot", "notify", "notify-reload", "forking"];
+const MODES: [&str; 4] = ["control-group", "mixed", "process", "none"];
+
+proptest! {
+    #[test]
+    fn whatever_happens_it_ends_in_order(
+        kind in 0_usize..5, mode in 0_usize..4, remain: bool, supervise: bool, pid_file: bool,
+        cgroup: bool, no_kill: bool,
+        events in proptest::collection::vec((0_u8..13, 0_u8..4), 0..60),
+    ) {
+        let mut lines = ALL.to_vec();
+        lines.push(("Type", KINDS[kind]));
+        lines.push(("KillMode", MODES[mode]));
+        lines.push(("RemainAfterExit", if remain { "yes" } else { "no" }));
+        lines.push(("SendSIGKILL", if no_kill { "no" } else { "yes" }));
+        lines.push(("RuntimeMaxSec", "50"));
+        lines.push(("WatchdogSec", "20"));
+        if kind == 1 {
+            lines.push(("ExecStart", "/second"));
+            lines.push(("Restart", "on-failure"));
+        } else {
+            lines.push(("Restart", "always"));
+            lines.push(("ExitType", if cgroup { "cgroup" } else { "main" }));
+        }
+        if pid_file {
+            lines.push(("PIDFile", "x"));
+        }
+        let terms = Terms { supervise, ..Terms::default() };
+        let mut world = World::with(&lines, terms);
+        for (what, how) in events {
+            if world.finished.is_some() {
+                break;
+            }
+            happen(&mut world, what, how);
+        }
+        // From here on everything ends, and somebody wants that.
+        if world.finished.is_none() {
+            world.stop();
+        }
+        for _ in 0..40 {
+            if world.finished.is_some() {
+                break;
+            }
+            if world.control {
+                world.ends(Role::Control, OK);
+            } else if world.main {
+                world.ends(Role::Main, Ending::Signal(15));
+            } else if world.activation.deadline().is_some() {
+                world.wait_for_deadline();
+            }
+            if world.finished.is_none() {
+                world.settle();
+            }
+        }
+        prop_assert!(world.finished.is_some(), "{:?}", world.activation.state());
+        // Every start has its ExecStopPost=, after all that was started for it.
+        let lists = world.lists();
+        prop_assert_eq!(lists.last(), Some(&List::StopPost));
+        for life in lists.split(|list| *list == List::StopPost) {
+            let begins = life.iter().filter(|list| **list == List::Condition).count();
+            prop_assert!(begins <= 1, "{:?}", lists);
+        }
+    }
+}
+
+fn happen(world: &mut World, what: u8, how: u8) {
+    let ending = [OK, Ending::Status(1), Ending::Signal(15), Ending::Signal(9)][usize::from(how)];
+    match what {
+        0 | 1 if world.main => world.ends(Role::Main, ending),
+        2..=4 if world.control => world.ends(Role::Control, ending),
+        5 => world.tell(Event::Asked(Asked::Reload)),
+        6 if how == 0 => world.stop(),
+        7 => world
+            .notice(["READY=1", "STOPPING=1", "RELOADING=1", "WATCHDOG=trigger"][usize::from(how)]),
+        8 => world.notice("EXTEND_TIMEOUT_USEC=1000000\nWATCHDOG=1"),
+        9 | 10 if world.activation.deadline().is_some() => world.wait_for_deadline(),
+        11 if !world.main && !world.control => world.settle(),
+        12 if world.activation.looks_for_main().is_some() => match how {
+            0 => world.tell(Event::NoMain),
+            _ => {
+                world.main = true;
+                world.tell(Event::Main(9000));
+            }
+        },
+        _ => {}
+    }
+}

@@ -393,7 +393,7 @@ fn notifies() {
     let start = python(
         folder.path(),
         "c.py",
-        "\nif os.fork()==0: say('READY=1'); os._exit(0)\nos.wait(); print('waits',flush=True); time.sleep(1000)",
+        "\nif os.fork()==0: say('READY=1'); time.sleep(1000)\nprint('waits',flush=True); time.sleep(1000)",
     );
     let lines = [
         "Type=notify",

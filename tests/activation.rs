@@ -326,7 +326,7 @@ fn signals_pass() {
     let mut case = Case::start(
         "plain",
         &[
-            "ExecStart=/usr/bin/python3 -c 'import signal,sys,time;\\nfor s in (10,12,1): signal.signal(s, lambda n, f: (print(n, flush=True), n==1 and sys.exit(5)))\\nprint(\"up\", flush=True)\\nwhile True: time.sleep(1)'",
+            "ExecStart=/usr/bin/python3 -c 'import os,signal,sys,time;\\nfor s in (10,12,1): signal.signal(s, lambda n, f: (os.write(1, str(n).encode() + bytes([10])), n==1 and sys.exit(5)))\\nprint(\"up\", flush=True)\\nwhile True: time.sleep(1)'",
         ],
     );
     case.wait_for("up");

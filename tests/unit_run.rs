@@ -239,7 +239,7 @@ fn one_that_notifies_reaches_us_from_its_sandbox() {
 #[test]
 fn a_reload_is_told_and_done() {
     let arena = Arena::new();
-    let text = "import signal\ndef hup(n,f): say('RELOADING=1\\nMONOTONIC_USEC=%d' % (time.monotonic_ns()//1000)); print('reloads',flush=True); say('READY=1')\nsignal.signal(signal.SIGHUP,hup)\nsay('READY=1'); print('up',flush=True)\nwhile True: time.sleep(1)";
+    let text = "import signal\ndef hup(n,f): say('RELOADING=1\\nMONOTONIC_USEC=%d' % (time.monotonic_ns()//1000)); os.write(1,b'reloads\\n'); say('READY=1')\nsignal.signal(signal.SIGHUP,hup)\nsay('READY=1'); print('up',flush=True)\nwhile True: time.sleep(1)";
     let mut service = start(
         &arena,
         &["Type=notify-reload", python(&arena, text), RESULT],

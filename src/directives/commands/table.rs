@@ -240,8 +240,6 @@ pub(in super::super) const TABLE: &[Directive] = &[
             false => Ok(()),
         }
     }),
-    missing("USBFunctionDescriptors", "USB gadgets"),
-    missing("USBFunctionStrings", "USB gadgets"),
 ];
 
 fn stop_timeout(settings: &mut Settings, value: &str) -> Result<(), String> {

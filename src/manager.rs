@@ -38,6 +38,7 @@ pub use adopt::Adopted;
 pub use clean::claim_lease;
 pub use equip::{Equipped, OwnNamespaces};
 use equip::{Learned, adopter};
+use groups::Groups;
 use table::{Standing, Table};
 use yard::Yard;
 
@@ -124,19 +125,19 @@ impl Manager {
     ) -> Result<Equipped, Failure> {
         let spec = Spec::check(request)?;
         let claim = self.claim(&spec, holder)?;
-        let groups = self.groups(&spec, holder, &claim);
-        let held = groups.as_ref().map(|it| it.held.clone());
-        let held = held.unwrap_or_default();
-        let equipped = groups.and_then(|groups| {
+        let mut groups = Groups::default();
+        let found = self.find_groups(&spec, holder, &claim, &mut groups);
+        let held = groups.held.clone();
+        let equipped = found.and_then(|()| {
             let mut equipped = self.equip(&spec, &claim, groups, progress)?;
             self.control_group(&spec, claim.uid, &mut equipped)?;
             Ok(equipped)
         });
+        let equipped = self.finished(claim.uid, holder, equipped);
         if equipped.is_err() {
-            self.table().equipped(holder);
             self.let_go_of(&held, holder);
         }
-        let equipped = self.finished(claim.uid, holder, equipped)?;
+        let equipped = equipped?;
         let has = spec.directories().iter().map(Has::from);
         self.records()
             .remember(spec.service(), spec.user().as_str(), has);
@@ -261,6 +262,7 @@ fn identity(spec: &Spec, claim: &Claim) -> Result<Identity, Failure> {
         user: spec.user().to_string(),
         uid: claim.uid,
         gid: claim.gid,
+        group_name: claim.dynamic.then(|| spec.user().to_string()),
         dynamic: claim.dynamic,
         groups: claim.groups.clone(),
         home: claim.home.clone(),

@@ -58,6 +58,7 @@ fn dynamic() -> Identity {
         dynamic: true,
         groups: vec![63102],
         home: None,
+        group_name: Some("wuff".into()),
         invocation: "0123456789abcdef0123456789abcdef".into(),
     }
 }

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Groups {
     /// `Group=`, if it is not the user's own.
     first: Option<u32>,
+    /// Its name, if it is of a dynamic user.
+    first_name: Option<String>,
     /// `SupplementaryGroups=`.
     others: Vec<u32>,
     /// The dynamic users whose groups are among them: held as long as the service.
@@ -36,6 +38,7 @@ impl Groups {
                 identity.groups.retain(|group| *group != identity.gid);
             }
             identity.gid = first;
+            identity.group_name.clone_from(&self.first_name);
             identity.groups.insert(0, first);
         }
         identity.groups.extend(&self.others);
@@ -50,24 +53,6 @@ impl Groups {
 }
 
 impl Manager {
-    /// Finds the groups that a service asks for, and holds those that exist only as long as somebody does.
-    ///
-    /// # Errors
-    /// Of [`Stage::Group`]; nothing is held then.
-    pub(super) fn groups(
-        &self,
-        spec: &Spec,
-        by: &HeldBy,
-        claim: &Claim,
-    ) -> Result<Groups, Failure> {
-        let mut groups = Groups::default();
-        let found = self.find_groups(spec, by, claim, &mut groups);
-        if found.is_err() {
-            self.let_go_of(&groups.held, by);
-        }
-        found.map(|()| groups)
-    }
-
     /// Ends the hold on the groups of other dynamic users.
     pub(super) fn let_go_of(&self, held: &[Uid], by: &HeldBy) {
         for uid in held {
@@ -75,7 +60,12 @@ impl Manager {
         }
     }
 
-    fn find_groups(
+    /// Finds the groups that a service asks for, and holds those that exist only as long as somebody does: what is
+    /// held stands in `groups` also where something fails.
+    ///
+    /// # Errors
+    /// Of [`Stage::Group`].
+    pub(super) fn find_groups(
         &self,
         spec: &Spec,
         by: &HeldBy,
@@ -85,7 +75,10 @@ impl Manager {
         let settings = spec.settings();
         let own = spec.user().as_str();
         if let Some(name) = settings.group.as_deref().filter(|name| *name != own) {
-            groups.first = Some(self.group(spec, name, by, claim, true, &mut groups.held)?);
+            let gid = self.group(spec, name, by, claim, true, &mut groups.held)?;
+            groups.first = Some(gid);
+            let dynamic = groups.held.iter().any(|held| held.get() == gid);
+            groups.first_name = dynamic.then(|| name.into());
         }
         for name in settings.groups.iter().filter(|name| *name != own) {
             let gid = self.group(spec, name, by, claim, false, &mut groups.held)?;
@@ -139,6 +132,8 @@ impl Manager {
         let other = other?;
         let theirs = self.claim(&other, by)?;
         held.push(theirs.uid);
+        // Nothing is made for it, and from here on it ends with whoever asked.
+        self.table().equipped(by);
         self.table().note_use(claim.uid, theirs.uid)?;
         Ok(theirs.uid.get())
     }

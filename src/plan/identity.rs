@@ -17,6 +17,8 @@ pub struct Identity {
     pub uid: Uid,
     /// Its group's number: the same for a dynamic user.
     pub gid: u32,
+    /// The name of that group, if it is of a dynamic user.
+    pub group_name: Option<String>,
     /// All its groups: its own alone for a dynamic user.
     pub groups: Vec<u32>,
     /// Whether the user exists only for this lease.

@@ -346,15 +346,16 @@ fn databases(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec<Datab
     }
     let (user, Owner { uid, gid }) = (&identity.user, identity.owner());
     let passwd = format!("{user}:x:{uid}:{gid}:{GECOS}:{HOME}:{SHELL}");
-    let group = format!("{user}:x:{gid}:");
-    [
-        ("/etc/passwd", "passwd", passwd),
-        ("/etc/group", "group", group),
-    ]
-    .map(|(source, name, line)| Database {
-        source,
-        path: format!("{VIEWS}/{uid}/{name}"),
-        line,
-    })
-    .into()
+    // A group of the host has its line already.
+    let group = identity.group_name.as_ref();
+    let group = group.map(|name| ("/etc/group", "group", format!("{name}:x:{gid}:")));
+    let databases = [Some(("/etc/passwd", "passwd", passwd)), group];
+    let databases = databases.into_iter().flatten();
+    databases
+        .map(|(source, name, line)| Database {
+            source,
+            path: format!("{VIEWS}/{uid}/{name}"),
+            line,
+        })
+        .collect()
 }

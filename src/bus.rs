@@ -1,5 +1,6 @@
 //! The daemon's D-Bus object: words in, words and descriptors out.
 
+mod preparing;
 mod transport;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,14 +16,12 @@ use zbus::{DBusError, Guid};
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::Progress;
-use crate::holder::{HeldBy, ProcessRecord, Watched};
-use crate::manager::{Adopted, Equipped, OwnNamespaces};
+use crate::holder::{HeldBy, ProcessRecord};
 use crate::protocol::{
     AcquireReply, ERRORS, PATH, PrepareReply, Properties, RemovalReply, assignments,
 };
 use crate::removal::Removal;
 use crate::request::Request;
-use crate::sys::fault::{Point, reached};
 use crate::sys::identity::{NamespaceId, our_namespace, recognise};
 use crate::sys::socket::peer;
 use crate::uid::Uid;
@@ -82,7 +81,7 @@ impl Object {
         };
         // In a task of its own: it goes on when the caller goes away and this answer is dropped, so
         // that there is never a lease which nobody watches.
-        let prepared = tokio::spawn(prepare(
+        let prepared = tokio::spawn(preparing::prepare(
             Arc::clone(&self.watcher),
             self.caller.try_clone().or_fail(Stage::Daemon, "")?,
             holder,
@@ -103,7 +102,7 @@ impl Object {
             service,
             properties: assignments(properties)?,
         };
-        let acquired = tokio::spawn(acquire(Arc::clone(&self.watcher), request));
+        let acquired = tokio::spawn(preparing::acquire(Arc::clone(&self.watcher), request));
         Ok(acquired.await.or_fail(Stage::Daemon, "")??)
     }
 
@@ -217,52 +216,6 @@ impl Object {
     }
 }
 
-/// Prepares everything for the process that `caller` stands for, and watches it from then on.
-async fn prepare(
-    watcher: Arc<Watcher>,
-    caller: OwnedFd,
-    holder: HeldBy,
-    request: Request,
-    tell: Sender<Progress>,
-) -> Result<PrepareReply, Failure> {
-    let (worker, record) = (Arc::clone(watcher.manager()), holder.clone());
-    let equipped = on_own_thread(move || {
-        // What nobody takes in time is old.
-        let progress = |news| drop(tell.try_send(news));
-        let mut equipped = worker.prepare(&request, &record, &progress)?;
-        let namespaces = equipped.build_namespaces();
-        Ok((equipped, namespaces))
-    });
-    let (equipped, namespaces) = equipped.await?;
-    let copies = equipped.held.iter().map(|_| caller.try_clone());
-    let more: Vec<OwnedFd> = copies
-        .collect::<Result<_, _>>()
-        .or_fail(Stage::Daemon, "")?;
-    let watched = Watched::Process(caller);
-    let ready = match namespaces {
-        Ok(namespaces) => {
-            hold(&watcher, equipped.identity.uid, &holder, watched).map(|()| namespaces)
-        }
-        failed => failed,
-    };
-    let ready = ready.and_then(|namespaces| {
-        let mut others = equipped.held.iter().zip(more);
-        others
-            .try_for_each(|(uid, pidfd)| hold(&watcher, *uid, &holder, Watched::Process(pidfd)))?;
-        Ok(namespaces)
-    });
-    if ready.is_err() {
-        for uid in &equipped.held {
-            if let Err(stuck) = watcher.let_go(*uid, holder.clone()).await {
-                tracing::error!(%uid, %stuck);
-            }
-        }
-    }
-    let namespaces = or_let_go(&watcher, equipped.identity.uid, holder, ready).await?;
-    reached(Point::ReplyDue);
-    Ok(reply(equipped, namespaces))
-}
-
 /// Passes on to a caller what a worker tells, until that is done.
 fn telling(emitter: SignalEmitter<'static>) -> Sender<Progress> {
     let (tell, mut news) = channel::<Progress>(1);
@@ -278,56 +231,6 @@ fn telling(emitter: SignalEmitter<'static>) -> Sender<Progress> {
     tell
 }
 
-/// Prepares a user alone. Until the answer is sent the descriptor is ours: if nobody takes it, it is
-/// closed with the answer, and the lease ends.
-async fn acquire(watcher: Arc<Watcher>, request: Request) -> Result<AcquireReply, Failure> {
-    let made = HeldBy::new_descriptor().or_fail(Stage::Daemon, "a descriptor to hold a lease")?;
-    let (holder, watched, descriptor) = made;
-    let (worker, held) = (Arc::clone(watcher.manager()), holder.clone());
-    let acquired = on_own_thread(move || worker.acquire(&request, &held)).await;
-    let identity = match acquired {
-        Ok(identity) => identity,
-        Err(failure) => {
-            if let Err(error) = holder.forget() {
-                tracing::warn!(%error, "stays");
-            }
-            return Err(failure);
-        }
-    };
-    let watching = hold(&watcher, identity.uid, &holder, watched);
-    or_let_go(&watcher, identity.uid, holder, watching).await?;
-    reached(Point::ReplyDue);
-    Ok(AcquireReply {
-        uid: identity.uid.get(),
-        gid: identity.gid,
-        user: identity.user,
-        descriptor: descriptor.into(),
-    })
-}
-
-fn hold(watcher: &Watcher, uid: Uid, holder: &HeldBy, watched: Watched) -> Result<(), Failure> {
-    watcher.watch(Adopted {
-        uid,
-        holder: holder.clone(),
-        watched,
-    })
-}
-
-/// Gives a lease back that something went wrong with after it was made.
-async fn or_let_go<T>(
-    watcher: &Watcher,
-    uid: Uid,
-    holder: HeldBy,
-    result: Result<T, Failure>,
-) -> Result<T, Failure> {
-    if result.is_err()
-        && let Err(stuck) = watcher.let_go(uid, holder).await
-    {
-        tracing::error!(%uid, %stuck);
-    }
-    result
-}
-
 /// Does on a thread of its own, which ends with it, what takes its time and leaves the thread in
 /// another mount namespace.
 async fn on_own_thread<T: Send + 'static>(
@@ -340,34 +243,6 @@ async fn on_own_thread<T: Send + 'static>(
         .spawn(move || drop(done.send(work())))
         .or_fail(Stage::Daemon, "clone")?;
     waiting.await.or_fail(Stage::Daemon, "")?
-}
-
-fn reply(prepared: Equipped, namespaces: OwnNamespaces) -> PrepareReply {
-    let named = namespaces.into_iter();
-    let named = named.map(|(kind, fd)| (kind.word().into(), zbus::OwnedFd::from(fd)));
-    let directory = prepared.working_directory;
-    PrepareReply {
-        uid: prepared.identity.uid.get(),
-        gid: prepared.identity.gid,
-        groups: prepared.identity.groups,
-        user: prepared.identity.user,
-        namespaces: named.collect(),
-        control_group: prepared
-            .control_group
-            .into_iter()
-            .map(zbus::OwnedFd::from)
-            .collect(),
-        unenforced: prepared
-            .unenforced
-            .into_iter()
-            .map(|(name, why)| (name.into(), why))
-            .collect(),
-        writable: prepared.writable,
-        confined: prepared.confined,
-        environment: prepared.environment,
-        working_directory_may_be_missing: directory.as_ref().is_some_and(|d| d.may_be_missing),
-        working_directory: directory.map_or_else(|| "/".into(), |directory| directory.path),
-    }
 }
 
 /// A failure on its way over the bus.

@@ -70,6 +70,10 @@ pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failu
     let settings = checked(launch, &unit)?;
     let expand = |word: &str| specifiers::expand(word, &context);
     let name = unit.name.full();
+    if settings.commands.pid_file.is_some() && settings.namespaces.processes {
+        let why = "cannot be together with PrivatePIDs=: a number in it means another process here";
+        return Err(Failure::new(Stage::Request, "PIDFile=", why));
+    }
     let commands = settings
         .commands
         .parse(&expand)

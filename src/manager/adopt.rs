@@ -12,6 +12,7 @@ use crate::layout::{HOLDS, LEASES};
 use crate::lease::{self, Found, Lease};
 use crate::life::{Event, State};
 use crate::names::{ServiceName, UserName};
+use crate::notify_files;
 use crate::published;
 use crate::registry::Registry;
 use crate::release::refresh_caches;
@@ -42,6 +43,7 @@ impl Manager {
     /// Of [`crate::failure::Stage::Daemon`], if /run cannot be read or written.
     pub fn adopt(&self) -> Result<Vec<Adopted>, Failure> {
         lease::sweep();
+        log_failure(notify_files::sweep());
         let mut holders = Vec::new();
         let mut table = self.table();
         let found = lease::load_all()?;

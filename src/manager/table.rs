@@ -1,5 +1,6 @@
 //! The table itself: every change of it is one short function under one lock.
 
+mod notes;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -143,25 +144,6 @@ impl Table {
         })?;
         reached(Point::LeaseShared);
         Ok(())
-    }
-
-    /// Notes directories in /run that are about to be made under a lease.
-    pub(super) fn note_made(&mut self, uid: Uid, paths: Vec<String>) -> Result<(), Failure> {
-        self.change(uid, |lease| {
-            lease.made.extend(paths);
-            lease.made.sort();
-            lease.made.dedup();
-        })
-    }
-
-    /// Notes that processes of a lease have the group of another one's user.
-    pub(super) fn note_use(&mut self, uid: Uid, other: Uid) -> Result<(), Failure> {
-        self.change(uid, |lease| lease.uses.push(other.get()))
-    }
-
-    /// Notes a control group that was made under a lease.
-    pub(super) fn note_group(&mut self, uid: Uid, path: &str) -> Result<(), Failure> {
-        self.change(uid, |lease| lease.control_groups.push(path.into()))
     }
 
     /// The runtime directories that a lease keeps although none of its holders has them any more.

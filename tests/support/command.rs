@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -17,6 +19,7 @@ pub(crate) struct Inside<'a> {
     arena: &'a Arena,
     words: Vec<String>,
     input: Vec<u8>,
+    descriptor: Option<OwnedFd>,
     patience: Duration,
     command: Command,
 }
@@ -40,6 +43,7 @@ impl<'a> Inside<'a> {
             arena,
             words,
             input: Vec::new(),
+            descriptor: None,
             patience: PATIENCE,
             command,
         }
@@ -48,6 +52,12 @@ impl<'a> Inside<'a> {
     /// What it reads from its standard input.
     pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
+        self
+    }
+
+    /// Its standard input is a descriptor: for one that is spawned.
+    pub(crate) fn descriptor(mut self, descriptor: impl Into<OwnedFd>) -> Self {
+        self.descriptor = Some(descriptor.into());
         self
     }
 
@@ -77,6 +87,7 @@ impl<'a> Inside<'a> {
             input,
             patience,
             mut command,
+            ..
         } = self;
         command
             .stdin(Stdio::piped())
@@ -121,8 +132,9 @@ impl<'a> Inside<'a> {
 
     /// Starts it and lets it run, with pipes on its standard input and output.
     pub(crate) fn spawn(mut self) -> Running {
+        let stdin = self.descriptor.take().map_or_else(Stdio::piped, Into::into);
         self.command
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit());
         let mut child = start(self.arena, &mut self.command, &self.words);
@@ -249,6 +261,11 @@ impl Running {
     /// Tells whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// What `/proc` of the host says of it: `status`, `mountinfo`, the links of `ns/`.
+    pub(crate) fn proc(&self, file: &str) -> PathBuf {
+        format!("/proc/{}/{file}", self.outer()).into()
     }
 
     /// Sends it a signal.

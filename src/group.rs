@@ -174,7 +174,7 @@ impl Root {
                 cgroup::remove(parent.as_fd(), &name).or_fail(Stage::ControlGroup, path)?;
             }
         }
-        // Slices that nobody else is in, the innermost first. Our own group stays.
+        // Slices that nobody else is in, the innermost first, and our own group with the last one.
         for (at, slice) in slices.iter().enumerate().rev() {
             let above = slices
                 .iter()
@@ -184,6 +184,10 @@ impl Root {
                 open_beneath(&self.directory, &above).or_fail(Stage::ControlGroup, path)?;
             cgroup::remove_empty(parent, slice).or_fail(Stage::ControlGroup, path)?;
         }
+        let base = top.strip_suffix(tree::TOP).unwrap_or(top);
+        let base = open_beneath(&self.directory, base.trim_matches('/'));
+        let base = base.or_fail(Stage::ControlGroup, path)?;
+        cgroup::remove_empty(base, tree::TOP).or_fail(Stage::ControlGroup, path)?;
         Ok(())
     }
 }

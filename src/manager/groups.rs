@@ -30,6 +30,13 @@ pub(super) struct Groups {
     pub(super) held: Vec<Uid>,
 }
 
+/// A group of the host that a service may have. root's would give a dynamic user what is readable, or writable, for
+/// administrators alone; some numbers mean "no change" to the kernel.
+fn of_the_host(spec: &Spec, gid: u32) -> Option<u32> {
+    let number = Uid::of_host(gid)?.get();
+    (number != 0 || !spec.is_dynamic()).then_some(number)
+}
+
 impl Groups {
     /// Puts them into an identity.
     pub(super) fn join(&self, mut identity: Identity) -> Identity {
@@ -99,10 +106,14 @@ impl Manager {
     ) -> Result<u32, Failure> {
         let subject = || format!("group {name}");
         let refused = |why: &str| Err(Failure::new(Stage::Group, subject(), why));
+        let none_for_a_service = || {
+            let why = "is no group for a service: root's, nobody's, or no number of a group at all";
+            Failure::new(Stage::Group, subject(), why)
+        };
         if let Ok(number) = name.parse::<u32>() {
             return match self.config().ranges.contains(number) {
                 true => refused("is a number that dynamic users have; name the user"),
-                false => Ok(number),
+                false => of_the_host(spec, number).ok_or_else(none_for_a_service),
             };
         }
         let request = Request {
@@ -124,7 +135,7 @@ impl Manager {
             // A number of the range is that of a user that was just going, or systemd's.
             let known = answer.or_fail(Stage::Group, subject())?.group;
             match known.filter(|gid| !self.config().ranges.contains(*gid)) {
-                Some(gid) => return Ok(gid),
+                Some(gid) => return of_the_host(spec, gid).ok_or_else(none_for_a_service),
                 None if make => {}
                 None => return refused("there is no such group, nor a dynamic user of that name"),
             }

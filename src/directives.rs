@@ -170,6 +170,13 @@ impl Settings {
     }
 }
 
+/// Whether a directive says which commands a unit file has, and what becomes of them: of a command that is given by itself it
+/// would say nothing.
+pub fn is_of_a_unit_file(name: &str) -> bool {
+    let commands = commands::TABLE.iter();
+    commands.map(|it| it.name).any(|it| it == canonical(name)) && name != "TimeoutStopSec"
+}
+
 /// What every service of a dynamic user has at least, and the values that ask for no less.
 const AT_LEAST: [(&str, &[&str]); 6] = [
     ("NoNewPrivileges", &["yes"]),

@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::activation::{Activation, Around, Terms, needs_a_parent};
 use crate::client;
 use crate::command_text::Privilege;
-use crate::directives::{NotifyAccess, is_variable_name};
+use crate::directives::{NotifyAccess, is_of_a_unit_file, is_variable_name};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::manager::Manager;
 use crate::notify_files::NotifyFile;
@@ -73,6 +73,7 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
         return launch_unit(launch, unit_file, added);
     }
     let words = check_command(&launch.command)?;
+    refuse_commands(&launch.request)?;
     let (spec, reply) = prepare(launch, &launch.request)?;
     let (user, uid) = (reply.user.clone(), reply.uid);
     let prepared = Prepared::new(reply, spec.settings().clone(), added, false);
@@ -96,6 +97,19 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
         report::say(&ending(ended));
     }
     Ok(ended.exit_status())
+}
+
+/// Refuses what only a unit file can say.
+fn refuse_commands(request: &Request) -> Result<(), Failure> {
+    let mut properties = request.properties.iter();
+    match properties.find(|(name, _)| is_of_a_unit_file(name)) {
+        None => Ok(()),
+        Some((name, value)) => Err(Failure::new(
+            Stage::Request,
+            format!("{name}={value}"),
+            "is about the commands of a unit file: --unit-file",
+        )),
+    }
 }
 
 /// Checks a request, and has it prepared by the daemon.
@@ -176,7 +190,7 @@ pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
     added_environment(launch)?;
     let (request, executed) = match &launch.unit_file {
         None => (
-            launch.request.clone(),
+            refuse_commands(&launch.request).map(|()| launch.request.clone())?,
             vec![check_command(&launch.command)?.told()],
         ),
         Some(unit_file) => match unit::read(launch, unit_file)? {

@@ -7,7 +7,7 @@ mod support;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::Builder;
@@ -74,7 +74,9 @@ impl Trouble {
                     "-o remount,nr_inodes={} {path}",
                     found.f_files - found.f_ffree
                 ));
-                let error = File::create(format!("{path}/fill")).expect_err("no inode is free");
+                // The kernel frees late what a Landlock domain of a service that has ended was about.
+                let mut fills = (0..).map(|n| File::create(format!("{path}/fill{n}")));
+                let error = fills.find_map(Result::err).expect("no inode is free");
                 assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
             }
             // A daemon that runs has files open for writing, with which the kernel refuses that: then the
@@ -82,7 +84,15 @@ impl Trouble {
             Self::ReadOnly if path == "/run" && !daemons().is_empty() => {
                 FOLDERS.into_iter().for_each(seal)
             }
-            Self::ReadOnly => mount(&format!("-o remount,ro {path}")),
+            // For the same reason it may be busy for a moment.
+            Self::ReadOnly => soon("nothing is about to be removed", || {
+                let words = ["-o", "remount,ro", path];
+                let status = Command::new("mount")
+                    .args(words)
+                    .stderr(Stdio::null())
+                    .status();
+                status.expect("mount").success()
+            }),
         }
     }
 
@@ -100,7 +110,10 @@ impl Trouble {
             }
             _ => {
                 mount(&format!("-o remount,size=64m,nr_inodes=100000 {path}"));
-                let _nothing_to_remove = fs::remove_file(format!("{path}/fill"));
+                let entries = fs::read_dir(path).expect("a folder").flatten();
+                let fills =
+                    entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("fill"));
+                fills.for_each(|fill| fs::remove_file(fill.path()).expect("removed"));
             }
         }
     }

@@ -121,7 +121,7 @@ fn properties_that_are_unknown_or_malformed_are_never_ignored() {
         "Foo=bar",
         "user=foo",
         "Privatetmp=yes",
-        "PrivateNetwork=yes",
+        "RootDirectory=/srv",
         "ExecStart=/bin/true",
         "DynamicUser",
         "DynamicUser=perhaps",
@@ -146,7 +146,7 @@ fn properties_that_are_unknown_or_malformed_are_never_ignored() {
     for property in [
         "ProtectSystem=strict",
         "PrivateTmp=yes",
-        "NoNewPrivileges=yes",
+        "RestrictSUIDSGID=yes",
     ] {
         let name = property.split('=').next().unwrap();
         let words = ["-p", "DynamicUser=no", "-p", property, "true"];

@@ -83,9 +83,10 @@ impl Workshop {
                 name,
                 writable,
                 no_exec,
+                recursive,
                 optional,
             } => {
-                let view = super::view::take_bind(path, *writable, *no_exec);
+                let view = super::view::take_bind(path, *writable, *no_exec, *recursive);
                 let view = if *optional {
                     if_there(view)?
                 } else {

@@ -68,14 +68,24 @@ pub(super) fn take(
 
 /// A detached mount of what is at `path`, with all that is mounted in it, never more writable or executable than it
 /// is on the host. Device nodes in it work: a service may be meant to have one.
-pub(super) fn take_bind(path: &str, writable: bool, no_exec: bool) -> SysResult<OwnedFd> {
-    let tree = mount::clone_tree(pin_trusted(path)?)?;
+pub(super) fn take_bind(
+    path: &str,
+    writable: bool,
+    no_exec: bool,
+    recursive: bool,
+) -> SysResult<OwnedFd> {
+    let source = pin_trusted(path)?;
+    let tree = if recursive {
+        mount::clone_tree(source)?
+    } else {
+        mount::clone_alone(source)?
+    };
     let access = if writable { 0 } else { mount::RDONLY };
     let exec = if no_exec { mount::NOEXEC } else { 0 };
     let change = Change {
         set: mount::NOSUID | access | exec,
         slave: true,
-        recursive: true,
+        recursive,
         ..Change::default()
     };
     mount::change(tree.as_fd(), c"", &change)?;

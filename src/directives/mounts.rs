@@ -51,6 +51,8 @@ pub struct Bind {
     pub target: String,
     /// Whether the service may write to it, as far as the host lets it.
     pub writable: bool,
+    /// Whether what is mounted in it comes along.
+    pub recursive: bool,
     /// Given with `-` in front: where the source is missing, nothing is done.
     pub may_be_missing: bool,
 }
@@ -289,11 +291,15 @@ fn bind(word: &str, writable: bool) -> Result<Bind, String> {
         Some(target) => clean(&target)?,
         None => source.clone(),
     };
-    match parts.next().unwrap_or_default().as_str() {
-        "" | "rbind" => {}
-        "norbind" => return Err("asks for norbind; what is mounted in it comes along".into()),
-        other => return Err(format!("has the option {other:?}; there is rbind")),
-    }
+    let recursive = match parts.next().unwrap_or_default().as_str() {
+        "" | "rbind" => true,
+        "norbind" => false,
+        other => {
+            return Err(format!(
+                "has the option {other:?}; there are rbind and norbind"
+            ));
+        }
+    };
     if parts.next().is_some() {
         return Err("has more than a source, a target and options".into());
     }
@@ -304,6 +310,7 @@ fn bind(word: &str, writable: bool) -> Result<Bind, String> {
         source,
         target,
         writable,
+        recursive,
         may_be_missing,
     })
 }

@@ -193,6 +193,7 @@ pub(super) fn views(settings: &Settings, own: &[&str]) -> Vec<Step> {
                 name: format!("rule {path}"),
                 writable: in_force(&rules, path, |rule| rule.writable) == Some(true),
                 no_exec: in_force(&rules, path, |rule| rule.executable) == Some(false),
+                recursive: true,
                 optional: rule.optional,
             };
             steps.push(step(path, action));
@@ -203,6 +204,7 @@ pub(super) fn views(settings: &Settings, own: &[&str]) -> Vec<Step> {
             name: bind_name(number, bind),
             writable: bind.writable,
             no_exec: false,
+            recursive: bind.recursive,
             optional: bind.may_be_missing,
         };
         steps.push(step(&bind.source, action));

@@ -6,7 +6,7 @@ use super::dirs::{Placed, Placement};
 use super::step::{Action, IdMap, Tmpfs};
 use super::{Identity, Owner, Step, hardening};
 use crate::directives::{Homes, TemporaryFileSystem};
-use crate::exec_directory::Kind;
+use crate::exec_directory::{Kind, lies_in};
 use crate::failure::Stage;
 use crate::layout::{GECOS, HOME, RUN, SHELL, VIEWS};
 use crate::observed::Observed;
@@ -187,8 +187,7 @@ impl<'a> Sandbox<'a> {
         }
         if dynamic {
             steps.extend(self.credentials());
-            let cover = |path: &str| self.cover(path).map(|cover| cover.path.clone());
-            steps.extend(hardening::binds(settings, cover));
+            steps.extend(hardening::binds(settings, |path| self.made_in(path)));
             steps.extend(hardening::path_steps(settings, &self.own()));
         }
         let asked = self.covers.iter();
@@ -313,6 +312,14 @@ impl<'a> Sandbox<'a> {
         let inside = self.cover(path).map(|cover| cover.path.clone());
         let action = Action::MountTmpfs { tmpfs, inside };
         Step::new(Stage::Namespace, path, action)
+    }
+
+    /// The file system of its own, empty at first, in which the place for a bind mount has to be made.
+    fn made_in(&self, path: &str) -> Option<String> {
+        let mut temporary = self.observed.temporary.iter();
+        let temporary = temporary.find(|top| *top != path && lies_in(path, top));
+        let cover = self.cover(path).map(|cover| &cover.path);
+        cover.or(temporary).cloned()
     }
 
     /// The innermost empty file system that hides what the host has at `path`.

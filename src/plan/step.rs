@@ -118,6 +118,8 @@ pub enum Action {
         writable: bool,
         /// Whether nothing in it can be executed.
         no_exec: bool,
+        /// Whether what is mounted in it comes along.
+        recursive: bool,
         /// Whether it may be missing.
         optional: bool,
     },
@@ -273,13 +275,15 @@ impl Action {
                 name,
                 writable,
                 no_exec,
+                recursive,
                 optional,
             } => {
                 let access = if *writable { "rw" } else { "ro" };
                 let flags = if *no_exec { ",noexec" } else { "" };
+                let alone = if *recursive { "" } else { " alone" };
                 write!(
                     f,
-                    "take-bind {path} {access},nosuid{flags} as {name}{}",
+                    "take-bind {path} {access},nosuid{flags}{alone} as {name}{}",
                     if_there(*optional)
                 )
             }

@@ -89,10 +89,22 @@ pub fn enter_namespace_of_init() -> SysResult<()> {
 /// # Errors
 /// Those of open_tree(2).
 pub fn clone_tree(dir: impl AsFd) -> SysResult<OwnedFd> {
+    clone(dir, OpenTreeFlags::AT_RECURSIVE)
+}
+
+/// Like [`clone_tree`], without what is mounted in it.
+///
+/// # Errors
+/// Those of open_tree(2).
+pub fn clone_alone(dir: impl AsFd) -> SysResult<OwnedFd> {
+    clone(dir, OpenTreeFlags::empty())
+}
+
+fn clone(dir: impl AsFd, more: OpenTreeFlags) -> SysResult<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_RECURSIVE;
+        | more;
     open_tree(dir, "", flags).during("open_tree", "")
 }
 

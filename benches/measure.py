@@ -110,10 +110,17 @@ def read_results(path):
     return results
 
 
+def program(words):
+    """What is run: a unit file has its own."""
+    if "--unit-file" in words:
+        return []
+    return ["true" if words else "/usr/bin/true"]
+
+
 def spawn(commands, rounds):
     """Minimum, median and 90th percentile in ns of each command, and how often it ran."""
     write(f"{BENCH}/commands", "".join(
-        "\n".join([label, *words, "true" if words else "/usr/bin/true"]) + "\n\n"
+        "\n".join([label, *words, *program(words)]) + "\n\n"
         for label, words in commands.items()))
     # Descriptor 9 is the filter for bwrap. The driver rewinds it; all others ignore it.
     run("bash", "-c", 'exec "$@" 9<' + f"{BENCH}/filter.bpf", "spawn",
@@ -189,6 +196,49 @@ def launches(views, rounds, crowd=0):
     print_table(f"Starting `true`, {where}: ms, {rounds} runs of each in turns",
                 ["command", "min", "median", "p90", "median above `true`",
                  "× bwrap, same mounts: median (min)", "× bwrap, same isolation: median (min)"], rows)
+
+
+# What most hardened units ask for, besides what every service of a dynamic user has.
+HARDENED = """CapabilityBoundingSet=
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+PrivateDevices=yes
+ProcSubset=pid
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+"""
+
+
+def hardened(rounds):
+    """The whole block, as properties and from a unit file, beside a bwrap that does the mounts of the bare sandbox."""
+    properties = [word for line in HARDENED.splitlines() for word in ("-p", line)]
+    unit = f"{BENCH}/hardened.service"
+    write(unit, f"[Service]\nDynamicUser=yes\nExecStart=/usr/bin/true\n{HARDENED}")
+    commands = {"`true`": [], "`bwrap`, the bare sandbox's mounts": bwrap(False, False, False),
+                "`bwrap`, same mounts and identity": bwrap(False, False, True),
+                "`dynuser run`": dynuser(False), "`dynuser run`, whole block": [*dynuser(False), *properties],
+                "`dynuser run --unit-file`, whole block": [DYNUSER, "run", "--unit-file", unit]}
+    with Daemon():
+        results = spawn(commands, rounds)
+    rows = []
+    base = results["`bwrap`, same mounts and identity"]
+    for label, (least, median, most, _) in results.items():
+        rows.append([label, *(f"{ns / 1e6:.2f}" for ns in (least, median, most)),
+                     f"{median / base[1]:.2f} ({least / base[0]:.2f})"])
+    print_table(f"Starting `true` with the whole hardening block: ms, {rounds} runs of each in turns",
+                ["command", "min", "median", "p90", "× bwrap, same mounts and identity: median (min)"], rows)
 
 
 def look_ups():
@@ -345,6 +395,7 @@ def main():
     launches(True, rounds, 200)
     write(f"{BENCH}/nsswitch.conf", "passwd: files dynuser\ngroup: files dynuser\nshadow: files\n")
     launches(False, rounds)
+    hardened(rounds)
     look_ups()
     owned_by_another(rounds)
     print_table(*give.table(f"{BENCH}/give", 200_000, max(3, rounds // 40)))

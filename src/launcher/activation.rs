@@ -185,6 +185,8 @@ impl Driver<'_> {
                 variables,
             } => return Ok(Some(self.start(list, index, role, &variables))),
             Action::Become { index, variables } => {
+                // execve(2) keeps it: the service would get orphans that it does not know of.
+                family::leave_orphans().or_fail(Stage::Exec, "orphans")?;
                 self.signals = None;
                 let command = self.activation.command(List::Start, index);
                 let command = command.ok_or("no command").or_fail(Stage::Exec, "")?;

@@ -19,6 +19,14 @@ pub fn adopt_orphans() -> SysResult<()> {
     rustix::process::set_child_subreaper(Pid::from_raw(1)).during("prctl", "PR_SET_CHILD_SUBREAPER")
 }
 
+/// Orphans below this process are left to whoever is above it, as before [`adopt_orphans`].
+///
+/// # Errors
+/// Those of prctl(2).
+pub fn leave_orphans() -> SysResult<()> {
+    rustix::process::set_child_subreaper(None).during("prctl", "PR_SET_CHILD_SUBREAPER")
+}
+
 /// Takes the end of any child that has ended. `Err` with nobody left is told as `Ok(Reaped::Nobody)`.
 ///
 /// # Errors

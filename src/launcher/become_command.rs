@@ -150,7 +150,8 @@ impl<'a> Becoming<'a> {
             Adoption::SetGroups(groups) => ids::set_groups(groups).or_fail(Stage::Group, subject),
             Adoption::SetGid(gid) => ids::set_gid(*gid).or_fail(Stage::Group, subject),
             Adoption::SetUid(uid, ambient) => {
-                ids::drop_privileges_for_good(*uid, *ambient).or_fail(Stage::User, subject)
+                let bits = self.prepared.settings.process.secure_bits;
+                ids::drop_privileges_for_good(*uid, *ambient, bits).or_fail(Stage::User, subject)
             }
             Adoption::SetSecureBits(bits) => {
                 ids::set_secure_bits(*bits).or_fail(Stage::SecureBits, subject)

@@ -115,9 +115,6 @@ pub fn adoption(adopter: &Adopter, settings: &Settings) -> Vec<Adoption> {
         steps.push(Adoption::EnterUserNamespace);
     }
     steps.extend(identity(adopter, settings));
-    if settings.process.secure_bits != 0 {
-        steps.push(Adoption::SetSecureBits(settings.process.secure_bits));
-    }
     let filtered = settings.filters.any();
     // Without it, and without capabilities, no filter may be installed (seccomp(2)).
     if adopter.confined || settings.no_new_privileges || (filtered && adopter.uid != 0) {
@@ -152,6 +149,10 @@ fn identity(adopter: &Adopter, settings: &Settings) -> Vec<Adoption> {
     // The bounding set first: it takes a capability to shrink it.
     steps.extend(limited.map(Adoption::LimitCapabilities));
     steps.push(Adoption::SetGroups(adopter.groups.clone()));
+    if settings.process.secure_bits != 0 {
+        // It takes a capability, and entering a user namespace would undo it.
+        steps.push(Adoption::SetSecureBits(settings.process.secure_bits));
+    }
     if !stays_root {
         steps.push(Adoption::SetGid(adopter.gid));
         // root is what we are.

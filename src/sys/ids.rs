@@ -27,11 +27,15 @@ pub fn set_gid(gid: u32) -> SysResult<()> {
 
 /// Becomes a user that is not root, for good: real, effective and saved user ID are set
 /// (setresuid(2)), and it is checked that no way leads back and no capability is left but those of `ambient`, which
-/// whatever is executed keeps.
+/// whatever is executed keeps. `secure_bits` are those that the service has asked for and that are set.
 ///
 /// # Errors
 /// Those of the calls; `EPERM` if something else of root is left.
-pub fn drop_privileges_for_good(uid: u32, ambient: CapabilitySet) -> SysResult<()> {
+pub fn drop_privileges_for_good(
+    uid: u32,
+    ambient: CapabilitySet,
+    secure_bits: u32,
+) -> SysResult<()> {
     let left = |what: &str| SysError {
         call: "setresuid",
         subject: format!("{uid}: {what} left"),
@@ -46,7 +50,8 @@ pub fn drop_privileges_for_good(uid: u32, ambient: CapabilitySet) -> SysResult<(
     }
     let id = Uid::from_raw(uid);
     nix::unistd::setresuid(id, id, id).during("setresuid", uid)?;
-    if keeps {
+    // With SECBIT_NO_SETUID_FIXUP the call has taken no capability away. If that was the caller's, it is refused below.
+    if keeps || secure_bits != 0 {
         // The permitted set last: nothing can come into the others that is not in it any more.
         let kept = set_of(ambient)?;
         for set in [

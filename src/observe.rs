@@ -1,5 +1,6 @@
 //! Looking at the host, for the facts that a plan depends on.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
@@ -16,7 +17,8 @@ use crate::plan::questions;
 use crate::spec::Spec;
 use crate::sys::SysResult;
 use crate::sys::fs::{
-    Status, is_empty, is_mount_point, link_target, open_beneath, pin_beneath, status,
+    Status, is_empty, is_mount_point, link_target, open_beneath, path_of, pin_beneath, pin_trusted,
+    status,
 };
 
 /// File systems in which services use what the kernel offers: their mounts keep what they allow.
@@ -43,6 +45,7 @@ pub fn look(spec: &Spec) -> Result<Observed, Failure> {
             .filter(|path| is_directory(path))
             .map(String::from)
             .collect(),
+        resolved: resolved(spec),
         names_known: names_known(),
         split_usr: is_directory("/bin"),
         ..Observed::default()
@@ -60,6 +63,18 @@ pub fn look(spec: &Spec) -> Result<Observed, Failure> {
             .or_fail(place.kind().stage(), place.public())?;
     }
     Ok(observed)
+}
+
+/// Where the paths of rules lead. What is not there, or is reached only over what others can change, stays what it is: the
+/// step that needs it fails, unless it may be missing.
+fn resolved(spec: &Spec) -> BTreeMap<String, String> {
+    let paths = spec.settings().mounts.paths.iter().map(|rule| &rule.path);
+    let led = paths.filter_map(|path| {
+        let real = path_of(pin_trusted(path).ok()?).ok()?;
+        let real = real.to_str().filter(|real| real != path)?;
+        Some((path.clone(), real.to_owned()))
+    });
+    led.collect()
 }
 
 /// The owners of the directories that `spec` asks for, where they exist, behind the boundary or not.

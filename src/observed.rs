@@ -54,6 +54,8 @@ pub struct Observed {
     pub secrets: Vec<String>,
     /// Those of `/home`, `/root` and `/run/user` that exist.
     pub homes: Vec<String>,
+    /// Where paths of rules lead that go over links of root's: those alone that are another one.
+    pub resolved: BTreeMap<String, String>,
     /// Whether the host's own look-ups know our names (nsswitch.conf names the module).
     pub names_known: bool,
     /// Public paths of trees that could not be moved: the kernel was asked.

@@ -17,7 +17,7 @@ use crate::sys::{During, SysResult};
 /// Carries out one of them.
 pub(super) fn step(path: &str, action: &Action, views: &mut Views) -> Result<(), Reason> {
     match action {
-        Action::AttachBind { name, inside } => {
+        Action::AttachBind { name, inside, over } => {
             // It may have been missing on the host, and was allowed to be.
             let Some(view) = views.remove(name) else {
                 return Ok(());
@@ -25,7 +25,16 @@ pub(super) fn step(path: &str, action: &Action, views: &mut Views) -> Result<(),
             if let Some(inside) = inside {
                 make_mount_point(inside, path, &view)?;
             }
+            let mut kept = Vec::new();
+            for inner in over {
+                if let Some(place) = if_there(pin_trusted(inner))? {
+                    kept.push((inner, mount::clone_tree(place)?));
+                }
+            }
             mount::attach(view, pin_trusted(path)?)?;
+            for (inner, tree) in kept {
+                mount::attach(tree, pin_trusted(inner)?)?;
+            }
         }
         Action::MountProc {
             processes,
@@ -50,6 +59,22 @@ pub(super) fn step(path: &str, action: &Action, views: &mut Views) -> Result<(),
         } => {
             if let Some(place) = found(path, *optional)? {
                 restrict(path, &place, *read_only, *no_exec)?;
+            }
+        }
+        Action::Lift {
+            writable,
+            executable,
+            optional,
+        } => {
+            let access = if *writable { mount::RDONLY } else { 0 };
+            let exec = if *executable { mount::NOEXEC } else { 0 };
+            let change = Change {
+                clear: access | exec,
+                recursive: true,
+                ..Change::default()
+            };
+            if let Some(place) = found(path, *optional)? {
+                change_at(path, &place, &change)?;
             }
         }
         _ => return Err("is no step for a namespace".into()),
@@ -105,8 +130,6 @@ fn hide(place: OwnedFd) -> SysResult<()> {
     mount::attach(file, place)
 }
 
-/// Binds what is there over itself with fewer rights, and everything that is mounted in it. The root itself cannot
-/// be covered: there the mounts are changed as they are.
 fn restrict(path: &str, place: &OwnedFd, read_only: bool, no_exec: bool) -> SysResult<()> {
     let access = if read_only { mount::RDONLY } else { 0 };
     let exec = if no_exec { mount::NOEXEC } else { 0 };
@@ -115,10 +138,16 @@ fn restrict(path: &str, place: &OwnedFd, read_only: bool, no_exec: bool) -> SysR
         recursive: true,
         ..Change::default()
     };
+    change_at(path, place, &change)
+}
+
+/// Binds what is there over itself with other rights, and everything that is mounted in it. The root itself cannot
+/// be covered: there the mounts are changed as they are.
+fn change_at(path: &str, place: &OwnedFd, change: &Change<'_>) -> SysResult<()> {
     if path == "/" {
-        return mount::change(place.as_fd(), c"", &change);
+        return mount::change(place.as_fd(), c"", change);
     }
     let tree = mount::clone_tree(place)?;
-    mount::change(tree.as_fd(), c"", &change)?;
+    mount::change(tree.as_fd(), c"", change)?;
     mount::attach(tree, place)
 }

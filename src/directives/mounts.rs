@@ -250,6 +250,9 @@ impl Settings {
             // Relative to RootDirectory=, which there is none of.
             let path = path.strip_prefix('+').unwrap_or(path);
             let path = clean(path).map_err(|why| format!("{word:?} {why}"))?;
+            if path == "/" && matches!(access, Access::Write | Access::Nothing) {
+                return Err("is the whole system: name the places".into());
+            }
             rules.retain(|rule| (rule.access, &rule.path) != (access, &path));
             rules.push(PathRule {
                 path,

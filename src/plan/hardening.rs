@@ -1,13 +1,11 @@
 //! What a service asks for beyond the sandbox that every dynamic user has: less of the kernel, of the homes, of
-//! devices, and paths with rules of their own.
+//! devices, and what is bound into its view.
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-
 use super::Step;
 use super::step::Action;
-use crate::directives::{Access, Bind, Homes, Processes, Settings};
+use crate::directives::{Bind, Homes, Processes, Settings};
 use crate::exec_directory::lies_in;
 use crate::failure::Stage;
 
@@ -200,6 +198,10 @@ pub(super) fn views(settings: &Settings, own: &[&str]) -> Vec<Step> {
         }
     }
     for (number, bind) in settings.mounts.binds.iter().enumerate() {
+/// The views that binds need, taken on the host.
+pub(super) fn views(settings: &Settings) -> Vec<Step> {
+    let binds = settings.mounts.binds.iter().enumerate();
+    let take = |(number, bind): (usize, &Bind)| {
         let action = Action::TakeBind {
             name: bind_name(number, bind),
             writable: bind.writable,
@@ -207,13 +209,9 @@ pub(super) fn views(settings: &Settings, own: &[&str]) -> Vec<Step> {
             recursive: bind.recursive,
             optional: bind.may_be_missing,
         };
-        steps.push(step(&bind.source, action));
-    }
-    steps
-}
-
-fn is_lifted(rule: &Rule) -> bool {
-    !rule.hidden && (rule.writable == Some(true) || rule.executable == Some(true))
+        step(&bind.source, action)
+    };
+    binds.map(take).collect()
 }
 
 fn bind_name(number: usize, bind: &Bind) -> String {
@@ -227,55 +225,15 @@ pub(super) fn binds(settings: &Settings, cover: impl Fn(&str) -> Option<String>)
         let action = Action::AttachBind {
             name: bind_name(number, bind),
             inside: cover(&bind.target),
+            over: Vec::new(),
         };
         step(&bind.target, action)
     };
     binds.map(attach).collect()
 }
 
-/// What the rules do, from the outside in. Everything is read-only already but for the service's own places and the
-/// kernel's trees.
-pub(super) fn path_steps(settings: &Settings, own: &[&str]) -> Vec<Step> {
-    let rules = rules(settings);
-    let mut steps = Vec::new();
-    for (path, rule) in &rules {
-        let optional = rule.optional;
-        let is_own = own.iter().any(|top| lies_in(path, top));
-        if rule.hidden {
-            steps.push(step(path, Action::Hide { optional }));
-            continue;
-        }
-        if is_lifted(rule) && !is_own {
-            let action = Action::AttachBind {
-                name: format!("rule {path}"),
-                inside: None,
-            };
-            steps.push(step(path, action));
-        }
-        let writable_anyway = is_own || KERNEL_TREES.iter().any(|top| lies_in(path, top));
-        let read_only = rule.writable == Some(false) && writable_anyway;
-        let no_exec = rule.executable == Some(false);
-        if read_only || no_exec {
-            let action = Action::Restrict {
-                read_only,
-                no_exec,
-                optional,
-            };
-            steps.push(step(path, action));
-        }
-    }
-    steps
-}
-
-/// Where the service may make files, besides the places of its own.
-pub(super) fn writable(settings: &Settings) -> Vec<String> {
-    let rules = rules(settings);
-    let lifted = rules
-        .iter()
-        .filter(|(_, rule)| rule.writable == Some(true) && !rule.hidden);
-    let bound = settings.mounts.binds.iter().filter(|bind| bind.writable);
-    lifted
-        .map(|(path, _)| String::from(*path))
-        .chain(bound.map(|bind| bind.target.clone()))
-        .collect()
+/// Where the service may make files by binds.
+pub(super) fn writable(settings: &Settings) -> impl Iterator<Item = &String> {
+    let binds = settings.mounts.binds.iter();
+    binds.filter(|bind| bind.writable).map(|bind| &bind.target)
 }

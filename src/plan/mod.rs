@@ -9,6 +9,7 @@ mod hardening;
 mod identity;
 mod mounts;
 mod ownership;
+mod path_rules;
 mod settle;
 mod step;
 

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 use super::dirs::{Placed, Placement};
+use super::path_rules::PathRules;
 use super::step::{Action, IdMap, Tmpfs};
 use super::{Identity, Owner, Step, hardening};
 use crate::directives::{Homes, TemporaryFileSystem};
 use crate::exec_directory::{Kind, lies_in};
+use crate::exec_directory::{ExecDirectory, Kind, lies_in};
 use crate::failure::Stage;
 use crate::layout::{GECOS, HOME, RUN, SHELL, VIEWS};
 use crate::observed::Observed;
@@ -74,7 +76,8 @@ impl<'a> Sandbox<'a> {
             };
             steps.push(Step::new(Stage::Credentials, path, action));
         }
-        steps.extend(hardening::views(settings, &self.own()));
+        steps.extend(hardening::views(settings));
+        steps.extend(self.rules().views());
         steps
     }
 
@@ -108,16 +111,43 @@ impl<'a> Sandbox<'a> {
         ]
     }
 
+    fn rules(&self) -> PathRules {
+        let own = self.own().into_iter().map(String::from).collect();
+        PathRules::new(self.spec.settings(), own, |path| self.real(path))
+    }
+
+    /// Where a path leads in the service's view.
+    fn real(&self, path: &str) -> String {
+        let names = |placed: &Placed<'_>| -> Vec<String> {
+            let links = placed.directory.links().iter();
+            let links = links.map(ExecDirectory::public);
+            links.chain([placed.directory.place().public()]).collect()
+        };
+        // The links to its directories may not be there yet.
+        let of_its_own = self.placed.iter().find_map(|placed| {
+            let mut rests = names(placed).into_iter().filter_map(|public| {
+                lies_in(path, &public).then(|| path.strip_prefix(&public).map(String::from))?
+            });
+            rests.next().map(|rest| format!("{}{rest}", placed.path))
+        });
+        let on_the_host = || self.observed.resolved.get(path).cloned();
+        of_its_own
+            .or_else(on_the_host)
+            .unwrap_or_else(|| path.into())
+    }
+
     /// The places of its own: what it sees there is not what the host has there.
     fn own(&self) -> Vec<&str> {
         let directories = self.placed.iter().map(|placed| placed.path.as_str());
         let temporary = self.observed.temporary.iter().map(String::as_str);
         let asked = self.covers.iter();
         let devices = self.spec.settings().mounts.devices.then_some("/dev");
+        let binds = &self.spec.settings().mounts.binds;
         directories
             .chain(temporary)
             .chain(asked.map(|one| one.path.as_str()))
             .chain(devices)
+            .chain(binds.iter().map(|bind| bind.target.as_str()))
             .collect()
     }
 
@@ -139,7 +169,8 @@ impl<'a> Sandbox<'a> {
                 .map(|one| one.path.clone()),
         );
         paths.extend(hardening::KERNEL_TREES.map(String::from));
-        paths.extend(hardening::writable(self.spec.settings()));
+        paths.extend(hardening::writable(self.spec.settings()).cloned());
+        paths.extend(self.rules().writable().cloned());
         paths.sort_unstable();
         paths.dedup();
         paths
@@ -189,6 +220,9 @@ impl<'a> Sandbox<'a> {
             steps.extend(self.credentials());
             steps.extend(hardening::binds(settings, |path| self.made_in(path)));
             steps.extend(hardening::path_steps(settings, &self.own()));
+            let cover = |path: &str| self.cover(path).map(|cover| cover.path.clone());
+            steps.extend(hardening::binds(settings, cover));
+            steps.extend(self.rules().steps(&steps));
         }
         let asked = self.covers.iter();
         let read_only = asked.filter(|one| one.read_only);

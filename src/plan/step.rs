@@ -161,6 +161,8 @@ pub enum Action {
         name: String,
         /// The tmpfs of ours in which the place for it has to be made.
         inside: Option<String>,
+        /// What is mounted in there already, and stays.
+        over: Vec<String>,
     },
     /// Mount a /proc of the service's own.
     MountProc {
@@ -184,6 +186,15 @@ pub enum Action {
         read_only: bool,
         /// Whether nothing can be executed.
         no_exec: bool,
+        /// Whether it may be missing.
+        optional: bool,
+    },
+    /// Give rights back that something around a path has taken from it and all below.
+    Lift {
+        /// Whether it can be written to.
+        writable: bool,
+        /// Whether what is in it can be executed.
+        executable: bool,
         /// Whether it may be missing.
         optional: bool,
     },
@@ -287,8 +298,9 @@ impl Action {
                     if_there(*optional)
                 )
             }
-            Action::AttachBind { name, inside } => {
-                write!(f, "attach-bind {name} at {path}{}", in_it(inside.as_ref()))
+            Action::AttachBind { name, inside, over } => {
+                write!(f, "attach-bind {name} at {path}{}", in_it(inside.as_ref()))?;
+                over.iter().try_for_each(|path| write!(f, " below {path}"))
             }
             Action::MountProc {
                 processes,
@@ -324,6 +336,15 @@ impl Action {
                     "restrict {path}{read_only}{no_exec}{}",
                     if_there(*optional)
                 )
+            }
+            Action::Lift {
+                writable,
+                executable,
+                optional,
+            } => {
+                let writable = if *writable { " rw" } else { "" };
+                let exec = if *executable { " exec" } else { "" };
+                write!(f, "lift {path}{writable}{exec}{}", if_there(*optional))
             }
             Action::Unshare => write!(f, "new-mount-namespace"),
             Action::StopPropagation => write!(f, "stop-propagation / slave with all below"),

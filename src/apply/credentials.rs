@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -120,38 +119,28 @@ fn read_all(credentials: &[Credential]) -> Result<Secrets, Reason> {
 /// Adds what is at a path: one credential, or those of a directory. Whether something is there.
 fn load(path: &Path, name: &str, depth: u32, secrets: &mut Secrets) -> Result<bool, Reason> {
     let told = |error: std::io::Error| Reason::from(format!("{}: {error}", path.display()));
-    // A FIFO must not be waited for, nor a device be opened for longer than it takes to see that it is one.
-    let mut options = File::options();
-    let opened = options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path);
-    let file = match opened {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-        opened => opened.map_err(told)?,
+    let Some(text) = path.to_str() else {
+        return Err(format!("{} is no text", path.display()).into());
     };
-    let kind = file.metadata().map_err(told)?.file_type();
-    if kind.is_dir() && depth > 0 {
-        for entry in fs::read_dir(path).map_err(told)? {
-            let entry = entry.map_err(told)?;
-            let Some(below) = entry
-                .file_name()
-                .to_str()
-                .map(|below| format!("{name}_{below}"))
-            else {
-                continue;
-            };
-            load(&entry.path(), &below, depth.saturating_sub(1), secrets)?;
+    // Root reads it: in a directory of somebody else's it may be a link to anything.
+    let file = match files::open_file_trusted(text) {
+        Err(error) if error.errno == Errno::NOENT => return Ok(false),
+        Err(error) if error.errno == Errno::ISDIR && depth > 0 => {
+            for entry in fs::read_dir(path).map_err(told)? {
+                let entry = entry.map_err(told)?;
+                let Some(below) = entry
+                    .file_name()
+                    .to_str()
+                    .map(|below| format!("{name}_{below}"))
+                else {
+                    continue;
+                };
+                load(&entry.path(), &below, depth.saturating_sub(1), secrets)?;
+            }
+            return Ok(true);
         }
-        return Ok(true);
-    }
-    if !kind.is_file() {
-        return Err(format!(
-            "{} is neither a file nor a directory of files",
-            path.display()
-        )
-        .into());
-    }
+        opened => opened?,
+    };
     // The first of two directives that name the same has it.
     if !secrets.contains_key(name) {
         let mut secret = Vec::new();

@@ -1,11 +1,11 @@
 //! Everything for the commands of one activation: who they become, what they see, their environment.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::io::Errno;
 use rustix::io::{read, retry_on_intr};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
@@ -21,6 +21,7 @@ use crate::plan::Adopter;
 use crate::protocol::PrepareReply;
 use crate::pty::Session;
 use crate::relay::wait_for;
+use crate::sys::fs::open_file_trusted;
 use crate::sys::own_namespaces::Kind;
 use crate::sys::process_wait::Ended;
 use crate::sys::run;
@@ -309,15 +310,16 @@ impl Starter for Prepared {
 /// What a file of variables says.
 fn read_variables(file: &EnvironmentFile) -> Result<Vec<(String, String)>, Failure> {
     let path = &file.path;
-    let mut text = String::new();
-    let read =
-        File::open(path).and_then(|opened| opened.take(LARGEST_FILE).read_to_string(&mut text));
-    match read {
-        Err(error) if file.may_be_missing && error.kind() == ErrorKind::NotFound => {
-            return Ok(Vec::new());
-        }
-        read => read.or_fail(Stage::Request, path)?,
+    // Root reads it: in a directory of the service's it may be a link to anything.
+    let opened = match open_file_trusted(path) {
+        Err(error) if file.may_be_missing && error.errno == Errno::NOENT => return Ok(Vec::new()),
+        opened => opened.or_fail(Stage::Request, path)?,
     };
+    let mut text = String::new();
+    opened
+        .take(LARGEST_FILE)
+        .read_to_string(&mut text)
+        .or_fail(Stage::Request, path)?;
     let found = environment_text::parse(&text).or_fail(Stage::Request, path)?;
     for warning in found.warnings {
         report::say(&format!("dynuser: {path}: {warning}; passed over"));

@@ -1,13 +1,14 @@
 //! Standard input, output and error of a command.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, openat};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::directives::{Opening, Stream, Streams};
 use crate::failure::{Failure, OrFail, Stage};
-use crate::sys::fs::{self as files, open_trusted};
+use crate::sys::fs::{self as files, open_trusted, pin_trusted};
 
 /// One of the three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,8 +124,10 @@ pub(super) fn connect(later: Vec<Later>) -> Result<(), Failure> {
     )
 }
 
-/// Opens a file in a directory that is root's alone, however one comes there.
+/// Opens a file in a directory that is root's alone, however one comes there: by links of root's too.
 fn open_as_root(path: &str, opening: Opening, which: Which) -> Result<Option<OwnedFd>, Failure> {
+    let found = pin_trusted(path).and_then(files::path_of).ok();
+    let path = found.as_deref().and_then(Path::to_str).unwrap_or(path);
     let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
     let above = if above.is_empty() { "/" } else { above };
     let Ok(folder) = open_trusted(above) else {

@@ -8,7 +8,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-pub use super::trusted::{open_trusted, pin_trusted};
+pub use super::trusted::{open_file_trusted, open_trusted, pin_trusted};
 
 use super::remove::FileId;
 use super::{During, SysResult};

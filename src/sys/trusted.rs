@@ -1,7 +1,7 @@
 //! Opening what only root had a say on the way to.
 
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -39,6 +39,23 @@ pub fn pin_trusted(path: &str) -> SysResult<OwnedFd> {
         Err(Errno::LOOP) => walk_trusted(path),
         opened => opened.during("openat2", path),
     }
+}
+
+/// Opens a file for reading on whose path only root had a say about links, as [`pin_trusted`]. Nothing is waited for.
+///
+/// # Errors
+/// As [`pin_trusted`]; `EISDIR` for a directory, `EINVAL` for what is no file either.
+pub fn open_file_trusted(path: &str) -> SysResult<std::fs::File> {
+    let pinned = pin_trusted(path)?;
+    match status(&pinned)?.kind {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(Errno::ISDIR).during("open", path),
+        _ => return Err(Errno::INVAL).during("open", format_args!("{path}, which is no file")),
+    }
+    let again = format!("/proc/thread-self/fd/{}", pinned.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(again, flags, Mode::empty()).during("open", path)?;
+    Ok(opened.into())
 }
 
 /// The slow way of [`pin_trusted`], part by part.

@@ -18,9 +18,15 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use deliberate::{ABSENT, DIFFERENCES, NOT_COMPARED, NOT_YET};
-use reading::{Seen, mount, sections, seen};
+use deliberate::{ABSENT, DIFFERENCES, NOT_COMPARED};
+use reading::{Seen, limits, mount, namespaces, sections, seen};
 use support::{Arena, Builder};
+
+/// The recordings of settings that dynuser has too.
+const COMPARED: [&str; 20] = [
+    "02", "03", "04", "05", "06", "07", "08", "10", "11", "12", "13", "15", "16", "18", "19", "20",
+    "21", "23", "25", "27",
+];
 
 /// A recording: its settings and what the probe printed.
 struct Recording {
@@ -63,31 +69,34 @@ fn recording(number: &str) -> Recording {
 }
 
 impl Recording {
-    fn property(&self, name: &str) -> Option<&str> {
-        self.properties
-            .iter()
-            .find_map(|property| property.strip_prefix(name)?.strip_prefix('='))
+    fn number(&self) -> &str {
+        self.file.split('-').next().unwrap()
+    }
+
+    /// What systemd-run(1) made of its words.
+    fn unit(&self) -> String {
+        let directory = self.directory.as_deref().unwrap_or_default();
+        let settings = self.properties.join("\n");
+        format!("[Service]\nExecStart=/usr/local/sbin/probe.py {directory}\n{settings}\n")
     }
 
     /// The words of the command that does the same under dynuser.
     fn command(&self) -> Vec<String> {
         // A session of its own, as a supervisor makes it.
-        let mut words: Vec<String> = ["setsid", "dynuser", "run", "-u", &self.service]
+        let mut words: Vec<String> = ["setsid", "dynuser", "run", "--unit-file"]
             .map(str::to_owned)
             .into();
-        for property in &self.properties {
-            let name = property.split('=').next().unwrap();
-            if !NOT_YET.contains(&name) {
-                words.extend(["-p".to_owned(), property.clone()]);
-            }
+        words.push(self.unit_file());
+        let says = |property: &String| property.starts_with("DynamicUser=");
+        if !self.properties.iter().any(says) {
+            // A unit file is not run as a user of the host unless one says so.
+            words.extend(["-p", "DynamicUser=no"].map(str::to_owned));
         }
-        if let Some(mask) = self.property("UMask") {
-            let script = format!("umask {mask}; exec env -u PWD \"$@\"");
-            words.extend(["sh", "-c", &script, "sh"].map(str::to_owned));
-        }
-        words.push("/usr/local/sbin/probe.py".to_owned());
-        words.extend(self.directory.clone());
         words
+    }
+
+    fn unit_file(&self) -> String {
+        format!("/etc/systemd/system/{}.service", self.service)
     }
 
     /// A host like the one of the recordings.
@@ -96,8 +105,21 @@ impl Recording {
         let probe = include_str!("observed/probe.py");
         arena.put("/usr/local/sbin/probe.py", probe, 0o755);
         arena
-            .sh("mkdir -m 0700 /var/lib/private /var/cache/private /var/log/private")
+            .sh(
+                "mkdir -m 0700 /var/lib/private /var/cache/private /var/log/private; mkdir /run/user
+                 chmod 1777 /tmp; mount -o remount,bind,nosuid,nodev /tmp
+                 mount -o remount,bind,ro /sys
+                 mount -t debugfs -o nosuid,nodev,noexec debugfs /sys/kernel/debug
+                 mount -t tracefs -o nosuid,nodev,noexec tracefs /sys/kernel/tracing
+                 mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys",
+            )
             .ok();
+        if self.number() >= "08" {
+            // The recordings are of one boot: the first RuntimeDirectory= made it.
+            arena.sh("mkdir -m 0700 /run/private").ok();
+        }
+        arena.sh("mkdir -p /etc/systemd/system").ok();
+        arena.put(&self.unit_file(), &self.unit(), 0o644);
         if self.file.contains("owned-by-dynamic-uid") {
             let directory = format!("/var/lib/private/{}", self.directory.as_ref().unwrap());
             arena
@@ -108,6 +130,11 @@ impl Recording {
         }
         arena
     }
+}
+
+/// What a service without any property had: what it inherits.
+fn plain() -> &'static str {
+    include_str!("observed/01-plain-no-dynamicuser.txt")
 }
 
 /// The mounts that the recorded service had and its host did not.
@@ -184,17 +211,20 @@ fn is_compared(key: &str) -> bool {
 fn compare(recording: &Recording, used: &mut BTreeSet<usize>) -> String {
     let arena = recording.host();
     let directory = recording.directory.as_deref();
-    let output = arena
-        .run(
-            ["sh", "-c", "exec \"$@\" </dev/null", "sh"]
-                .map(str::to_owned)
-                .into_iter()
-                .chain(recording.command()),
-        )
-        .ok();
-    let mut theirs = seen(&recording.text, directory);
+    let output = arena.run(recording.command()).ok();
+    let mut theirs = seen(&recording.text, directory, &namespaces(plain()));
     theirs.extend(recorded_mounts(recording));
-    let mut ours = seen(&output, directory);
+    // What neither of us changed is another one on every host.
+    let inherited = limits(&arena.sh("echo '[limits]'; cat /proc/self/limits").ok());
+    let plain_limits = limits(plain());
+    let untouched = |key: &str, theirs: &str, ours: &str| {
+        let value = |of: &Seen| of.get(key).cloned();
+        value(&plain_limits).as_deref() == Some(theirs)
+            && value(&inherited).as_deref() == Some(ours)
+    };
+    let host = arena.sh("readlink /proc/1/ns/*").ok();
+    let host: Vec<String> = host.lines().map(str::to_owned).collect();
+    let mut ours = seen(&output, directory, &host);
     ours.extend(own_mounts(&output, &arena, directory));
     let keys: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
     let mut unexplained = String::new();
@@ -204,12 +234,12 @@ fn compare(recording: &Recording, used: &mut BTreeSet<usize>) -> String {
             theirs.get(key).unwrap_or(&absent),
             ours.get(key).unwrap_or(&absent),
         );
-        if systemd == dynuser {
+        if systemd == dynuser || untouched(key, systemd, dynuser) {
             continue;
         }
         let row = DIFFERENCES
             .iter()
-            .position(|row| row.explains(key, systemd, dynuser));
+            .position(|row| row.explains(recording.number(), key, systemd, dynuser));
         match row {
             Some(row) => {
                 used.insert(row);
@@ -229,7 +259,7 @@ fn compare(recording: &Recording, used: &mut BTreeSet<usize>) -> String {
 fn every_difference_from_systemd_is_deliberate() {
     let mut used = BTreeSet::new();
     let mut unexplained = String::new();
-    for number in ["02", "03", "04", "05", "06", "07"] {
+    for number in COMPARED {
         unexplained += &compare(&recording(number), &mut used);
     }
     assert!(
@@ -268,4 +298,12 @@ fn systemd_runs_a_dynamic_user_named_root_as_root_and_we_refuse() {
     assert!(recording.text.contains("\nresuid 0 0 0\n"));
     let message = recording.host().run(recording.command()).fails(217);
     assert!(message.contains("root"), "{message}");
+}
+
+#[test]
+fn neither_of_us_has_a_home_for_a_dynamic_user_to_start_in() {
+    let recording = recording("26");
+    assert!(recording.text.contains("bad unit file setting"));
+    let message = recording.host().run(recording.command()).fails(1);
+    assert!(message.contains("WorkingDirectory=~"), "{message}");
 }

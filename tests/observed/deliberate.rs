@@ -3,14 +3,6 @@
 /// Stands for a line that is not there.
 pub(crate) const ABSENT: &str = "(absent)";
 
-/// Properties of the recordings that dynuser has not yet. `UMask=` is done by a shell instead.
-pub(crate) const NOT_YET: [&str; 4] = [
-    "ConfigurationDirectory",
-    "LimitCORE",
-    "LimitNOFILE",
-    "UMask",
-];
-
 /// Lines that describe the host of the recording rather than the sandbox, with the reason. A `*`
 /// at the end stands for anything.
 pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
@@ -32,6 +24,7 @@ pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
     ("status: loginuid", "inherited"),
     ("status: sessionid", "inherited"),
     ("status: oom_score_adj", "inherited"),
+    ("status: nice", "inherited"),
     (
         "status: attr/current",
         "whether the kernel has a security module",
@@ -40,9 +33,18 @@ pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
     ("paths: /run/systemd*", "systemd's own"),
     ("paths: /run/credentials*", "systemd's own"),
     ("paths: /run/dbus*", "a daemon of that host"),
-    ("paths: /run/user*", "a daemon of that host"),
-    ("paths: /sys*", "mounted in another way on that host"),
-    ("paths: /proc/*", "mounted in another way on that host"),
+    (
+        "paths: /sys/fs/cgroup*",
+        "not mounted in an arena: it would be the host's",
+    ),
+    (
+        "mounts: /sys/fs/cgroup*",
+        "not mounted in an arena: it would be the host's",
+    ),
+    ("/dev: log", "a daemon of that host"),
+    ("/dev: hugepages", "mounted on that host"),
+    ("/dev: core", "that host had no /proc/kcore"),
+    ("paths: /proc/kcore*", "that host had no /proc/kcore"),
     ("paths: /dev/kmsg*", "a device of that host"),
     ("paths: /lib/modules*", "that host was a container"),
     ("paths: /boot*", "that host was a container"),
@@ -52,6 +54,8 @@ pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
 /// A difference: what both show (`*` for anything), and why ours is meant.
 pub(crate) struct Difference {
     pub(crate) key: &'static str,
+    /// The recordings that it is of; empty: any.
+    only: &'static [&'static str],
     systemd: &'static str,
     dynuser: &'static str,
     #[expect(dead_code, reason = "read by people")]
@@ -60,13 +64,24 @@ pub(crate) struct Difference {
 
 impl Difference {
     /// Tells whether this row is about that difference.
-    pub(crate) fn explains(&self, key: &str, systemd: &str, dynuser: &str) -> bool {
-        self.key == key && matches(self.systemd, systemd) && matches(self.dynuser, dynuser)
+    pub(crate) fn explains(&self, number: &str, key: &str, systemd: &str, dynuser: &str) -> bool {
+        (self.only.is_empty() || self.only.contains(&number))
+            && matches(self.key, key)
+            && matches(self.systemd, systemd)
+            && matches(self.dynuser, dynuser)
+    }
+
+    /// The same, in these recordings alone.
+    const fn only(self, only: &'static [&'static str]) -> Self {
+        Self { only, ..self }
     }
 }
 
 /// A pattern with at most one `*`.
 fn matches(pattern: &str, text: &str) -> bool {
+    if text == ABSENT {
+        return pattern == ABSENT || pattern == "*";
+    }
     match pattern.split_once('*') {
         Some((start, end)) => {
             text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end)
@@ -83,6 +98,7 @@ const fn row(
 ) -> Difference {
     Difference {
         key,
+        only: &[],
         systemd,
         dynuser,
         why,
@@ -96,7 +112,13 @@ const EXEC: &str = "state may hold programs (systemd #36295, #38443); nosuid sta
 const NOT_MAPPED: &str = "a new directory belongs to the service on disk, so no mapping is needed";
 const NO_DEVICES: &str = "nodev always, whoever the owner on disk is";
 const TWO_TMPFS: &str = "a tmpfs each, not two directories in one that nobody else may enter";
-const NEXT: &str = "ConfigurationDirectory= comes later";
+const ALWAYS_TMPFS: &str = "disconnected, whatever is said: nothing stays on the host's disk";
+const OVER: &str = "mounted over the host's, where systemd takes that away first";
+const HIDDEN: &str =
+    "debugfs and tracefs are hidden, not left to their mode: root inside sees nothing either";
+const RUN: &str =
+    "/run stays read-only under any combination; systemd forgets it once there are more mounts";
+const ADMINISTRATORS: &str = "the configuration is the administrator's: systemd gives it to the service, which may rewrite it";
 
 /// The flags of an id-mapped directory under systemd.
 const MAPPED: &str = "rw,nosuid,nodev,noexec,idmapped";
@@ -170,8 +192,169 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     ),
     row("mounts: /tmp", SHARED_TMPFS, OWN_TMPFS, TWO_TMPFS),
     row("mounts: /var/tmp", SHARED_TMPFS, OWN_TMPFS, TWO_TMPFS),
-    row("env: CONFIGURATION_DIRECTORY", "/etc/DIR", ABSENT, NEXT),
-    row("paths: /etc/DIR", "*", "ENOENT", NEXT),
-    row("paths: /etc/DIR flags", "*", ABSENT, NEXT),
-    row("mounts: /etc/DIR", "*", ABSENT, NEXT),
+    row(
+        "paths: /etc/DIR",
+        "drwxr-xr-x UID:UID list=ok create=OK(-rw-r--r-- UID:UID)",
+        "drwxr-xr-x 0:0 list=ok create=EROFS",
+        ADMINISTRATORS,
+    ),
+    row(
+        "paths: /etc/DIR flags",
+        "rw,nosuid",
+        "ro,nosuid",
+        ADMINISTRATORS,
+    ),
+    row(
+        "mounts: /etc/DIR",
+        "rw,nosuid",
+        ABSENT,
+        "it is read-only as the rest of /etc is",
+    ),
+    row("env: HOME", ABSENT, "/run/DIR", HOME),
+    row("attempts: exec from /run/DIR", "EACCES", "OK", EXEC),
+    row("paths: /run/DIR flags", MAPPED, OWNED, NOT_MAPPED),
+    row("paths: /run/private/DIR flags", MAPPED, OWNED, NOT_MAPPED),
+    row("mounts: /run/private/DIR", MAPPED, OWNED, NOT_MAPPED),
+    // PrivateTmp=yes beside DynamicUser=yes.
+    row(
+        "mounts: /tmp",
+        "rw,nosuid,nodev tmpfs ",
+        OWN_TMPFS,
+        ALWAYS_TMPFS,
+    )
+    .only(&["11"]),
+    row(
+        "mounts: /var/tmp",
+        "rw,nosuid ext4 ",
+        OWN_TMPFS,
+        ALWAYS_TMPFS,
+    )
+    .only(&["11"]),
+    row("paths: /var/tmp flags", "rw,nosuid", OWNED, ALWAYS_TMPFS).only(&["11"]),
+    row("statvfs: /*tmp", "*", "409600", ALWAYS_TMPFS).only(&["11"]),
+    // ProtectHome=
+    row(
+        "mounts: /*",
+        "ro,nosuid,nodev,noexec tmpfs mode=755",
+        "ro,nosuid,nodev,noexec tmpfs nr_inodes=1,mode=000",
+        "an empty file system of its own, not a directory of the manager's that all share",
+    )
+    .only(&["12"]),
+    row(
+        "mounts: /*",
+        "ro,nosuid,nodev tmpfs size=4096k,nr_inodes=1024,mode=7*",
+        "ro,nosuid,nodev tmpfs nr_inodes=409600,mode=755",
+        "as TemporaryFileSystem= makes them; read-only either way",
+    )
+    .only(&["13"]),
+    row(
+        "paths: /root",
+        "drwx------ 0:0 list=EACCES create=EACCES",
+        "drwxr-xr-x 0:0 list=ok create=EROFS",
+        "it is empty: there is nothing to hide",
+    )
+    .only(&["13"]),
+    // The whole block of hardening.
+    row(
+        "/dev: char",
+        "there",
+        ABSENT,
+        "a directory of links for udev",
+    )
+    .only(&["15"]),
+    row("mounts: /dev*", ABSENT, "*", OVER).only(&["15"]),
+    row(
+        "mounts: /proc",
+        ABSENT,
+        "rw,nosuid,nodev,noexec proc ",
+        OVER,
+    )
+    .only(&["15", "27"]),
+    row(
+        "mounts: /sys/kernel/*",
+        ABSENT,
+        "ro,nosuid,nodev,noexec tmpfs nr_inodes=1,mode=000",
+        HIDDEN,
+    )
+    .only(&["15"]),
+    row(
+        "paths: /sys/kernel/*",
+        "drwx------ 0:0 list=EACCES create=EACCES",
+        "d--------- 0:0 list=EACCES create=EACCES",
+        HIDDEN,
+    )
+    .only(&["15"]),
+    row(
+        "mounts: /run/user",
+        "ro,nosuid,nodev tmpfs mode=755",
+        ABSENT,
+        RUN,
+    )
+    .only(&["15", "27"]),
+    row("paths: /run", "*create=EACCES", "*create=EROFS", RUN).only(&["15", "27"]),
+    row(
+        "paths: /run flags",
+        "rw,nosuid,nodev",
+        "ro,nosuid,nodev",
+        RUN,
+    )
+    .only(&["15", "27"]),
+    row(
+        "paths: /run/lock",
+        "*create=OK(-rw-r--r-- UID:UID)",
+        "*create=EROFS",
+        RUN,
+    )
+    .only(&["15", "27"]),
+    row(
+        "paths: /run/lock flags",
+        "rw,nosuid,nodev",
+        "ro,nosuid,nodev",
+        RUN,
+    )
+    .only(&["15", "27"]),
+    row("status: Seccomp_filters", "34", "1", "one filter does it").only(&["15"]),
+    row(
+        "status: personality",
+        "-0x1",
+        "0x0",
+        "LockPersonality=: to ask which one it is changes nothing",
+    )
+    .only(&["15"]),
+    row(
+        "status: CapBnd",
+        "000001ffffffffff",
+        "0000000000000000",
+        CAPABILITIES,
+    )
+    .only(&["20"]),
+    row(
+        "status: setgroups",
+        "deny",
+        "allow",
+        "allowed to whoever has CAP_SETGID in there, which is nobody",
+    )
+    .only(&["20"]),
+    row(
+        "mounts: /run/credentials/*",
+        "ro,nosuid,nodev,noexec tmpfs nr_inodes=1024,mode=700",
+        "ro,nosuid,nodev,noexec tmpfs nr_inodes=4096,mode=700",
+        "more of them",
+    )
+    .only(&["21"]),
+    row("statvfs: /var/tmp", "16777216", "*", "another disk").only(&["23"]),
+    row(
+        "paths: /var/lib/*DIR flags",
+        "rw,nosuid,nodev,idmapped",
+        OWNED,
+        NOT_MAPPED,
+    )
+    .only(&["25"]),
+    row(
+        "mounts: /var/lib/private/DIR",
+        "rw,nosuid,nodev,idmapped",
+        OWNED,
+        NOT_MAPPED,
+    )
+    .only(&["25"]),
 ];

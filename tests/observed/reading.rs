@@ -26,8 +26,31 @@ pub(crate) fn sections(text: &str) -> Vec<(&str, Vec<&str>)> {
     sections
 }
 
-/// What was seen, without what is another number or name on every host.
-pub(crate) fn seen(text: &str, directory: Option<&str>) -> Seen {
+/// The namespaces of a host, as `KIND:[NUMBER]` each.
+pub(crate) fn namespaces(text: &str) -> Vec<String> {
+    let sections = sections(text);
+    let lines = sections
+        .into_iter()
+        .filter(|(name, _)| *name == "ns")
+        .flat_map(|(_, lines)| lines);
+    lines
+        .filter_map(|line| line.split(' ').nth(1).map(str::to_owned))
+        .filter(|word| word.contains(":["))
+        .collect()
+}
+
+/// The limits of a process.
+pub(crate) fn limits(text: &str) -> Seen {
+    let sections = sections(text);
+    let (_, lines) = sections.iter().find(|(name, _)| *name == "limits").unwrap();
+    let all = lines.iter().flat_map(|line| entries("limits", line, &[]));
+    all.map(|(key, value)| (format!("limits: {key}"), value))
+        .collect()
+}
+
+/// What was seen, without what is another number or name on every host. `host` are the namespaces of a process that is in
+/// none of its own.
+pub(crate) fn seen(text: &str, directory: Option<&str>, host: &[String]) -> Seen {
     let sections = sections(text);
     let value = |section: &str, key: &str| -> &str {
         let lines = &sections
@@ -40,14 +63,22 @@ pub(crate) fn seen(text: &str, directory: Option<&str>) -> Seen {
             .find_map(|line| line.strip_prefix(key))
             .unwrap_or_else(|| panic!("no {key} in:\n{text}"))
     };
-    let uid = value("id", "resuid ").split(' ').next().unwrap();
+    let number = |key| value("id", key).split(' ').next().unwrap();
+    let mut numbers = vec![(number("resuid "), "UID"), (number("resgid "), "GID")];
+    // A static user's is too short to be found, and the same everywhere.
+    numbers.retain(|(number, _)| number.len() == 5);
     let user = value("env", "USER=");
     let mut all = Seen::new();
     for (section, lines) in &sections {
         for line in lines {
-            let line = line.replace(uid, "UID").replace(user, "NAME");
+            let line = numbers
+                .iter()
+                .fold((*line).to_owned(), |line, (number, word)| {
+                    line.replace(number, word)
+                });
+            let line = line.replace(user, "NAME");
             let line = directory.map_or(line.clone(), |directory| line.replace(directory, "DIR"));
-            for (key, value) in entries(section, &line) {
+            for (key, value) in entries(section, &line, host) {
                 all.insert(format!("{section}: {key}"), value);
             }
         }
@@ -56,7 +87,7 @@ pub(crate) fn seen(text: &str, directory: Option<&str>) -> Seen {
 }
 
 /// A line of a section as keys and values.
-fn entries(section: &str, line: &str) -> Vec<(String, String)> {
+fn entries(section: &str, line: &str, host: &[String]) -> Vec<(String, String)> {
     let two = |parts: Option<(&str, &str)>| {
         let (key, value) = parts.unwrap_or((line, ""));
         vec![(
@@ -76,15 +107,38 @@ fn entries(section: &str, line: &str) -> Vec<(String, String)> {
         "status" if line.starts_with(|c: char| c.is_ascii_digit()) => Vec::new(), // cgroups
         "id" | "status" => two(line.split_once([' ', '\t'])),
         "ns" => {
+            let whose = |word: &str| match word.contains(":[") {
+                false => word.to_owned(),
+                true if host.iter().any(|theirs| theirs == word) => "the host's".into(),
+                true => "its own".into(),
+            };
             let value = |(key, value): (String, String)| {
-                let words: Vec<&str> = value
-                    .split(' ')
-                    .map(|word| word.split(":[").next().unwrap())
-                    .collect();
+                let words: Vec<String> = value.split(' ').map(whose).collect();
                 (key, words.join(" "))
             };
             two(line.split_once(' ')).into_iter().map(value).collect()
         }
+        // NAME, soft and hard limit, unit: in columns.
+        "limits" => {
+            let (name, rest) = line.split_at_checked(26).unwrap();
+            let words: Vec<&str> = rest.split_whitespace().take(2).collect();
+            vec![(name.trim_end().to_owned(), words.join(":"))]
+        }
+        "fds" => {
+            let (number, target) = line.split_once(' ').unwrap();
+            // A recording says so of every pipe.
+            let target = match target {
+                pipe if pipe.starts_with("pipe:[") => "OUTPUT",
+                // The probe's own: what it has loaded, and where it reads this from.
+                own if own.contains(".so") || own == "ENOENT" => return Vec::new(),
+                other => other,
+            };
+            vec![(number.to_owned(), target.to_owned())]
+        }
+        "/dev" => line
+            .split(' ')
+            .map(|name| (name.to_owned(), "there".to_owned()))
+            .collect(),
         "env" => {
             let (key, value) = line.split_once('=').unwrap();
             let id = key == "INVOCATION_ID" && value.len() == 32;

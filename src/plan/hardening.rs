@@ -137,67 +137,6 @@ pub fn processes_of_its_own(settings: &Settings) -> Vec<Step> {
         .collect()
 }
 
-/// What the rules about a path add up to.
-#[derive(Clone, Copy, Debug, Default)]
-struct Rule {
-    writable: Option<bool>,
-    executable: Option<bool>,
-    hidden: bool,
-    optional: bool,
-}
-
-/// The rules of all paths, sorted by path: an outer one comes before what lies in it.
-fn rules(settings: &Settings) -> BTreeMap<&str, Rule> {
-    let mut rules: BTreeMap<&str, Rule> = BTreeMap::new();
-    for one in &settings.mounts.paths {
-        let rule = rules.entry(&one.path).or_insert(Rule {
-            optional: true,
-            ..Rule::default()
-        });
-        rule.optional &= one.may_be_missing;
-        match one.access {
-            Access::Write => rule.writable = Some(true),
-            // Of two lists that name the same, the stricter one counts.
-            Access::Read => rule.writable = Some(false),
-            Access::Execute => rule.executable = rule.executable.or(Some(true)),
-            Access::NoExecute => rule.executable = Some(false),
-            Access::Nothing => rule.hidden = true,
-        }
-    }
-    rules
-}
-
-/// What holds for a path: what is said of it, or else of the nearest one around it.
-fn in_force<T>(
-    rules: &BTreeMap<&str, Rule>,
-    path: &str,
-    of: impl Fn(&Rule) -> Option<T>,
-) -> Option<T> {
-    let around = rules
-        .iter()
-        .rev()
-        .filter(|(top, _)| **top == "/" || lies_in(path, top));
-    around.filter_map(|(_, rule)| of(rule)).next()
-}
-
-/// The views that rules and binds need, taken on the host. What lies in a place of the service's own is not
-/// taken from there: the service would see the host's.
-pub(super) fn views(settings: &Settings, own: &[&str]) -> Vec<Step> {
-    let rules = rules(settings);
-    let mut steps = Vec::new();
-    for (path, rule) in &rules {
-        if is_lifted(rule) && !own.iter().any(|top| lies_in(path, top)) {
-            let action = Action::TakeBind {
-                name: format!("rule {path}"),
-                writable: in_force(&rules, path, |rule| rule.writable) == Some(true),
-                no_exec: in_force(&rules, path, |rule| rule.executable) == Some(false),
-                recursive: true,
-                optional: rule.optional,
-            };
-            steps.push(step(path, action));
-        }
-    }
-    for (number, bind) in settings.mounts.binds.iter().enumerate() {
 /// The views that binds need, taken on the host.
 pub(super) fn views(settings: &Settings) -> Vec<Step> {
     let binds = settings.mounts.binds.iter().enumerate();

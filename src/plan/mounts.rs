@@ -7,7 +7,6 @@ use super::path_rules::PathRules;
 use super::step::{Action, IdMap, Tmpfs};
 use super::{Identity, Owner, Step, hardening};
 use crate::directives::{Homes, TemporaryFileSystem};
-use crate::exec_directory::{Kind, lies_in};
 use crate::exec_directory::{ExecDirectory, Kind, lies_in};
 use crate::failure::Stage;
 use crate::layout::{GECOS, HOME, RUN, SHELL, VIEWS};
@@ -219,9 +218,6 @@ impl<'a> Sandbox<'a> {
         if dynamic {
             steps.extend(self.credentials());
             steps.extend(hardening::binds(settings, |path| self.made_in(path)));
-            steps.extend(hardening::path_steps(settings, &self.own()));
-            let cover = |path: &str| self.cover(path).map(|cover| cover.path.clone());
-            steps.extend(hardening::binds(settings, cover));
             steps.extend(self.rules().steps(&steps));
         }
         let asked = self.covers.iter();

@@ -92,6 +92,7 @@ impl PathRules {
                 name: name(path),
                 writable: self.in_force(path, |rule| rule.writable) == Some(true),
                 no_exec: self.in_force(path, |rule| rule.executable) == Some(false),
+                recursive: true,
                 optional: rule.optional,
             };
             step(path, action)

@@ -203,8 +203,11 @@ impl Activation {
         match self.state {
             State::FindMain => true,
             State::Running => self.is_open_ended(),
-            State::StopWatchdog | State::StopSigterm | State::StopSigkill => !self.main.is_there(),
-            State::FinalSigterm | State::FinalSigkill => true,
+            State::StopWatchdog
+            | State::StopSigterm
+            | State::StopSigkill
+            | State::FinalSigterm
+            | State::FinalSigkill => !self.main.is_there(),
             _ => false,
         }
     }

@@ -37,7 +37,7 @@ pub use filters::{Architecture, Denial, Filters};
 pub use identity::WorkingDirectory;
 pub use mounts::{Access, Bind, Homes, Mounts, PathRule, Processes};
 pub use namespaces::{Namespaces, Users};
-pub use process::{IoClass, Keyring, Policy, Process};
+pub use process::{IoClass, Policy, Process};
 pub use row::{Directive, Effect, canonical, find};
 pub use streams::{Opening, Stream, Streams};
 

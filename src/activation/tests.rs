@@ -100,7 +100,11 @@ impl World {
 
     /// The rest of the service has gone with it.
     fn settle(&mut self) {
-        while self.finished.is_none() && self.activation.waits_for_nobody() {
+        for turn in 0.. {
+            if self.finished.is_some() || !self.activation.waits_for_nobody() {
+                break;
+            }
+            assert!(turn < 100, "goes round in {:?}", self.activation.state());
             self.tell(Event::Nobody);
         }
     }

@@ -1,6 +1,6 @@
 //! A /dev of a service's own (systemd.exec(5), "PrivateDevices=").
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, chmodat, makedev, mknodat};
 use rustix::io::Errno;
@@ -9,7 +9,7 @@ use rustix::mount::MountAttrFlags;
 use super::host::if_there;
 use super::namespace::make_mount_point;
 use crate::sys::fs::{self as files, pin_beneath, pin_trusted};
-use crate::sys::mount::{self, Change};
+use crate::sys::mount;
 use crate::sys::{During, SysResult};
 
 /// Character devices that are nobody's: name, major and minor number (the kernel's devices.txt).
@@ -34,7 +34,7 @@ const LINKS: [(&str, &str); 5] = [
 /// What is everybody's in the host's /dev, and stays: file systems, and the socket that log messages go to.
 const SHARED: [&str; 5] = ["pts", "shm", "mqueue", "hugepages", "log"];
 
-/// Mounts it at `path`.
+/// Mounts it at `path`. It is sealed when what else belongs there is there.
 pub(super) fn mount(path: &str) -> SysResult<()> {
     let host = pin_trusted(path)?;
     let closed = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
@@ -56,11 +56,7 @@ pub(super) fn mount(path: &str) -> SysResult<()> {
         make_mount_point(path, &at, &view)?;
         mount::attach(view, pin_trusted(&at)?)?;
     }
-    let sealed = Change {
-        set: mount::RDONLY,
-        ..Change::default()
-    };
-    mount::change(pin_trusted(path)?.as_fd(), c"", &sealed)
+    Ok(())
 }
 
 type Attached = Option<(&'static str, OwnedFd)>;

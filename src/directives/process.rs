@@ -9,16 +9,6 @@ use crate::sizes::{self, Limit, Resource};
 use crate::time_span::{self, TimeSpan};
 use crate::words;
 
-/// Which keys the service has (keyrings(7)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Keyring {
-    /// A session keyring of its own, with nothing in it.
-    #[default]
-    Private,
-    /// The same, with its user's keyring linked in.
-    Shared,
-}
-
 /// How the CPU is given (sched(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -80,8 +70,6 @@ pub struct Process {
     pub timer_slack: Option<u64>,
     /// `CoredumpFilter=`.
     pub coredump_filter: Option<u64>,
-    /// `KeyringMode=`.
-    pub keyring: Keyring,
     /// `IgnoreSIGPIPE=`; where nobody says, services from unit files ignore it.
     pub ignore_sigpipe: Option<bool>,
 }
@@ -213,15 +201,13 @@ pub(super) const TABLE: &[Directive] = &[
     restriction(
         "KeyringMode",
         "a session keyring of its own, always",
-        |s, v| {
-            s.process.keyring = match v {
-                "" | "private" => Keyring::Private,
-                "shared" => Keyring::Shared,
-                // The caller's keys would be the service's.
-                "inherit" => return Err("is not possible: the keys are the caller's".into()),
-                _ => return Err("is neither private nor shared".into()),
-            };
-            Ok(())
+        |_, v| match v {
+            "" | "private" => Ok(()),
+            // What is in it would be the next one's who gets the number.
+            "shared" => Err("is not possible: a number's own keyring outlives its user".into()),
+            // The caller's keys would be the service's.
+            "inherit" => Err("is not possible: the keys are the caller's".into()),
+            _ => Err("is not private".into()),
         },
     ),
     function("IgnoreSIGPIPE", "signal(2)", |s, v| {

@@ -63,7 +63,7 @@ impl<'a> Becoming<'a> {
     fn adopt(&self) -> Result<(), Failure> {
         let settings = &self.prepared.settings;
         let ignored = settings.process.ignore_sigpipe;
-        run::reset_signals().or_fail(Stage::Exec, "signals")?;
+        run::reset_signals(!self.prepared.from_unit).or_fail(Stage::Exec, "signals")?;
         if ignored.unwrap_or(self.prepared.from_unit) {
             run::ignore_broken_pipes().or_fail(Stage::Exec, "signals")?;
         }

@@ -316,10 +316,14 @@ fn read_variables(file: &EnvironmentFile) -> Result<Vec<(String, String)>, Failu
         opened => opened.or_fail(Stage::Request, path)?,
     };
     let mut text = String::new();
-    opened
-        .take(LARGEST_FILE)
-        .read_to_string(&mut text)
-        .or_fail(Stage::Request, path)?;
+    let read = opened
+        .take(LARGEST_FILE.saturating_add(1))
+        .read_to_string(&mut text);
+    let length = read.or_fail(Stage::Request, path)?;
+    if u64::try_from(length).map_or(true, |length| length > LARGEST_FILE) {
+        let why = format!("is larger than {LARGEST_FILE} bytes");
+        return Err(Failure::new(Stage::Request, path, why));
+    }
     let found = environment_text::parse(&text).or_fail(Stage::Request, path)?;
     for warning in found.warnings {
         report::say(&format!("dynuser: {path}: {warning}; passed over"));

@@ -91,6 +91,12 @@ pub(super) fn first(settings: &Settings) -> Vec<Step> {
     steps
 }
 
+/// What is closed when everything is there that belongs there.
+pub(super) fn last(settings: &Settings) -> Option<Step> {
+    let devices = settings.mounts.devices;
+    devices.then(|| step("/dev", Action::Seal))
+}
+
 /// What is taken away of the kernel's trees.
 pub(super) fn kernel(settings: &Settings) -> Vec<Step> {
     let filters = &settings.filters;

@@ -218,6 +218,7 @@ impl<'a> Sandbox<'a> {
         if dynamic {
             steps.extend(self.credentials());
             steps.extend(hardening::binds(settings, |path| self.made_in(path)));
+            steps.extend(hardening::last(settings));
             steps.extend(self.rules().steps(&steps));
         }
         let asked = self.covers.iter();
@@ -346,10 +347,12 @@ impl<'a> Sandbox<'a> {
 
     /// The file system of its own, empty at first, in which the place for a bind mount has to be made.
     fn made_in(&self, path: &str) -> Option<String> {
-        let mut temporary = self.observed.temporary.iter();
-        let temporary = temporary.find(|top| *top != path && lies_in(path, top));
-        let cover = self.cover(path).map(|cover| &cover.path);
-        cover.or(temporary).cloned()
+        let temporary = self.observed.temporary.iter().map(String::as_str);
+        let devices = self.spec.settings().mounts.devices.then_some("/dev");
+        let mut own = temporary.chain(devices);
+        let own = own.find(|top| *top != path && lies_in(path, top));
+        let cover = self.cover(path).map(|cover| cover.path.as_str());
+        cover.or(own).map(String::from)
     }
 
     /// The innermost empty file system that hides what the host has at `path`.

@@ -115,13 +115,13 @@ pub fn close_descriptors_on_exec() -> SysResult<()> {
     result.during("close_range", "3-")
 }
 
-/// Gives every signal its default action and unblocks all, as a service expects it. SIGHUP, SIGINT
+/// Gives every signal its default action and unblocks all, as a service expects it. For a `job` of a shell SIGHUP, SIGINT
 /// and SIGQUIT stay ignored if they were: that is how nohup(1) works, and how a shell keeps its
 /// background jobs from the keys of the terminal. (Rust's own start-up ignores SIGPIPE.)
 ///
 /// # Errors
 /// Those of sigaction(2) and sigprocmask(2).
-pub fn reset_signals() -> SysResult<()> {
+pub fn reset_signals(job: bool) -> SysResult<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     for signal in Signal::iterator() {
         if matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
@@ -129,7 +129,7 @@ pub fn reset_signals() -> SysResult<()> {
         }
         // SAFETY: the default action runs no code of ours.
         let before = unsafe { sigaction(signal, &default) }.during("sigaction", signal)?;
-        let kept = matches!(signal, Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT);
+        let kept = job && matches!(signal, Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT);
         if kept && matches!(before.handler(), SigHandler::SigIgn) {
             // SAFETY: ignoring a signal runs no code of ours.
             unsafe { sigaction(signal, &before) }.during("sigaction", signal)?;
@@ -191,7 +191,7 @@ pub fn become_clean(name: &str, inherited: &Inherited) -> SysResult<()> {
         next = spared.saturating_add(1);
     }
     close_foreign(next, libc::c_uint::MAX)?;
-    reset_signals()?;
+    reset_signals(true)?;
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { sigaction(Signal::SIGPIPE, &ignore) }.during("sigaction", Signal::SIGPIPE)?;

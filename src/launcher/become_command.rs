@@ -5,7 +5,6 @@ use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::chdir;
 
@@ -16,6 +15,7 @@ use crate::command_text::Privilege;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::plan::{Adopter, Adoption, adoption, processes_of_its_own};
 use crate::seccomp::{Machine, Rules, filter};
+use crate::sys::fs::open_trusted;
 use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::process_wait::has_ended;
 use crate::sys::{SysResult, cgroup, ids, keyring, landlock, limits, run, seccomp};
@@ -72,7 +72,7 @@ impl<'a> Becoming<'a> {
         for step in &self.steps {
             self.adopt_step(step)?;
         }
-        streams::connect(later)?;
+        streams::connect(later, self.words.privilege)?;
         self.stop_without_a_lease()
     }
 
@@ -204,10 +204,10 @@ impl<'a> Becoming<'a> {
         };
         let mut places = Vec::new();
         for path in &self.prepared.writable {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            match rustix::fs::open(path.as_str(), flags, Mode::empty()) {
+            // An earlier command of the service may have put a link to `/` in its place.
+            match open_trusted(path) {
                 // Nothing is made beneath a file, nor beneath what may be missing and is.
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR) => {}
                 opened => places.push(opened.or_fail(Stage::Namespace, path)?),
             }
         }

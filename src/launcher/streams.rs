@@ -3,9 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, openat};
+use rustix::fs::{FileType, Mode, OFlags, ftruncate, openat};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
+use crate::command_text::Privilege;
 use crate::directives::{Opening, Stream, Streams};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::sys::fs::{self as files, open_trusted, pin_trusted};
@@ -113,15 +114,38 @@ fn stream(which: Which, wanted: &Stream, input: &Stream) -> Result<Option<Later>
     Ok(None)
 }
 
-/// Connects what was left, as the service.
-pub(super) fn connect(later: Vec<Later>) -> Result<(), Failure> {
-    later.into_iter().try_for_each(
-        |Later {
-             which,
-             path,
-             opening,
-         }| { which.put(&open_plainly(&path, opening, which)?) },
-    )
+/// Connects what was left, as what the command runs as.
+pub(super) fn connect(later: Vec<Later>, privilege: Privilege) -> Result<(), Failure> {
+    later.into_iter().try_for_each(|later| {
+        let (path, which) = (later.path.as_str(), later.which);
+        which.put(&match privilege {
+            Privilege::Service | Privilege::Ambient => open_plainly(path, later.opening, which)?,
+            Privilege::KeepsRoot | Privilege::Full => {
+                open_among_others(path, later.opening, which)?
+            }
+        })
+    })
+}
+
+/// Opens a file as root in a directory in which the service has a say. It may have put a link to a file of root's
+/// there, which would be written to or emptied, or a FIFO that nobody reads.
+fn open_among_others(path: &str, opening: Opening, which: Which) -> Result<OwnedFd, Failure> {
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let above = if above.is_empty() { "/" } else { above };
+    let folder = open_trusted(above).or_fail(which.stage(), path)?;
+    let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = which.flags(opening).difference(OFlags::TRUNC) | careful;
+    let opened = openat(&folder, name, flags, Mode::from_raw_mode(0o644));
+    let opened = opened.or_fail(which.stage(), path)?;
+    let found = files::status(&opened).or_fail(which.stage(), path)?;
+    if found.kind != FileType::RegularFile {
+        let why = "is no file, in a directory that not only root can change";
+        return Err(Failure::new(which.stage(), path, why));
+    }
+    if which != Which::Input && opening == Opening::Truncate {
+        ftruncate(&opened, 0).or_fail(which.stage(), path)?;
+    }
+    Ok(opened)
 }
 
 /// Opens a file in a directory that is root's alone, however one comes there: by links of root's too.

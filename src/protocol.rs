@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use zbus::{OwnedFd, OwnedVariant, Type};
 
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OrFail, Stage};
 
 /// The object.
 pub const PATH: &str = "/org/dynuser1";
@@ -76,18 +76,35 @@ pub struct RemovalReply {
     pub left: Vec<String>,
 }
 
-/// The assignments of a request, in an order that keeps each property's own.
+/// The property that holds all assignments as `NAME=VALUE`, in their order. By name alone the order between different
+/// names would be lost, and of two that speak of the same (`TimeoutSec=` and `TimeoutStopSec=`, a list and its former
+/// name) chance would say which counts.
+const IN_ORDER: &str = "Assignments";
+
+/// The assignments of a request: those by name, sorted, then those of [`IN_ORDER`].
 ///
 /// # Errors
 /// Of [`Stage::Request`], for a value that is neither a string nor an array of strings.
 pub fn assignments(properties: Properties) -> Result<Vec<(String, String)>, Failure> {
     let mut assignments = Vec::new();
-    for (name, value) in properties {
+    let mut sorted: Vec<(String, OwnedVariant)> = properties.into_iter().collect();
+    sorted.sort_by(|(one, _), (other, _)| (one == IN_ORDER, one).cmp(&(other == IN_ORDER, other)));
+    for (name, value) in sorted {
         let values = match String::try_from(value.try_clone().map_err(|error| bad(&name, error))?) {
             Ok(one) => vec![one],
             Err(_) => Vec::<String>::try_from(value).map_err(|error| bad(&name, error))?,
         };
-        assignments.extend(values.into_iter().map(|value| (name.clone(), value)));
+        if name != IN_ORDER {
+            assignments.extend(values.into_iter().map(|value| (name.clone(), value)));
+            continue;
+        }
+        for both in values {
+            let (name, value) = both
+                .split_once('=')
+                .ok_or("holds an assignment without =")
+                .or_fail(Stage::Request, IN_ORDER)?;
+            assignments.push((name.into(), value.into()));
+        }
     }
     Ok(assignments)
 }
@@ -99,17 +116,13 @@ fn bad(name: &str, error: zbus::Error) -> Failure {
 
 /// The reverse of [`assignments`].
 pub fn properties(assignments: &[(String, String)]) -> Properties {
-    let mut values: HashMap<String, Vec<String>> = HashMap::new();
-    for (name, value) in assignments {
-        values.entry(name.clone()).or_default().push(value.clone());
-    }
-    values
+    let all: Vec<String> = assignments
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let value = OwnedVariant::try_from(zbus::Variant::from(all)).ok();
+    value
         .into_iter()
-        .filter_map(|(name, values)| {
-            Some((
-                name,
-                OwnedVariant::try_from(zbus::Variant::from(values)).ok()?,
-            ))
-        })
+        .map(|value| (IN_ORDER.into(), value))
         .collect()
 }

@@ -5,7 +5,7 @@
 
 use super::Step;
 use super::step::Action;
-use crate::directives::{Bind, Homes, Processes, Settings};
+use crate::directives::{Access, Bind, Homes, Processes, Settings};
 use crate::exec_directory::lies_in;
 use crate::failure::Stage;
 
@@ -138,8 +138,25 @@ pub fn processes_of_its_own(settings: &Settings) -> Vec<Step> {
     let of_processes = kernel(settings)
         .into_iter()
         .filter(|step| lies_in(&step.path, "/proc"));
+    // What was done with the former /proc is below the new one. Nothing is lifted there.
+    let rules = settings.mounts.paths.iter();
+    let rules = rules.filter(|rule| lies_in(&rule.path, "/proc"));
+    let rules = rules.filter_map(|rule| {
+        let optional = rule.may_be_missing;
+        let action = match rule.access {
+            Access::Nothing => Action::Hide { optional },
+            Access::Read | Access::NoExecute => Action::Restrict {
+                read_only: rule.access == Access::Read,
+                no_exec: rule.access == Access::NoExecute,
+                optional,
+            },
+            Access::Write | Access::Execute => return None,
+        };
+        Some(step(&rule.path, action))
+    });
     std::iter::once(step("/proc", action))
         .chain(of_processes)
+        .chain(rules)
         .collect()
 }
 
@@ -163,9 +180,11 @@ fn bind_name(number: usize, bind: &Bind) -> String {
     format!("bind {} {}", number.saturating_add(1), bind.target)
 }
 
-/// What is bound into the view.
+/// What is bound into the view, from the outside in: an outer one would hide what is bound in it.
 pub(super) fn binds(settings: &Settings, cover: impl Fn(&str) -> Option<String>) -> Vec<Step> {
-    let binds = settings.mounts.binds.iter().enumerate();
+    let mut binds: Vec<_> = settings.mounts.binds.iter().enumerate().collect();
+    binds.sort_by(|(_, one), (_, other)| one.target.cmp(&other.target));
+    let binds = binds.into_iter();
     let attach = |(number, bind): (usize, &Bind)| {
         let action = Action::AttachBind {
             name: bind_name(number, bind),

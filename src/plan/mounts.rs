@@ -179,7 +179,9 @@ impl<'a> Sandbox<'a> {
     pub(super) fn steps(&self) -> Vec<Step> {
         let dynamic = self.spec.is_dynamic();
         let (settings, asked) = (self.spec.settings(), &self.covers);
-        if !dynamic && asked.is_empty() && self.attached().next().is_none() {
+        let kernel = hardening::kernel(settings);
+        let nothing = asked.is_empty() && kernel.is_empty() && self.attached().next().is_none();
+        if !dynamic && nothing {
             return Vec::new();
         }
         let mut steps = vec![Step::of_namespace(Action::Unshare)];
@@ -205,8 +207,8 @@ impl<'a> Sandbox<'a> {
                     .filter(hidden)
                     .map(|path| self.tmpfs(path, Tmpfs::Hidden)),
             );
-            steps.extend(hardening::kernel(settings));
         }
+        steps.extend(kernel);
         for kind in Kind::ALL {
             steps.extend(self.kind_steps(kind));
         }

@@ -107,7 +107,10 @@ pub fn refresh_caches() {
 }
 
 /// Ends every process that carries the number, and sees that none is left.
-fn stop_processes(lease: &Lease) -> Result<(), Failure> {
+///
+/// # Errors
+/// If one is.
+pub fn stop_processes(lease: &Lease) -> Result<(), Failure> {
     let grace = grace_left(lease);
     for (signal, wait) in [(Signal::TERM, grace), (Signal::KILL, LAST_WAIT)] {
         // To look at one process after the other never meets one that forks and leaves faster than

@@ -172,3 +172,21 @@ fn its_directories_are_its_first_groups_and_stay_its_own_when_that_changes() {
     let told = run(&arena, &properties, &["sh", "-c", script]).ok();
     assert_eq!(told, format!("{uid}:4001 750\n"));
 }
+
+#[test]
+fn users_who_have_each_others_groups_end() {
+    let arena = Arena::new();
+    let start = |user: &str, property: &str| {
+        let words = ["-p", property, "sh", "-c", "echo up; exec sleep 1000"];
+        let mut service = arena.spawn([&["dynuser", "run", "-u", user], &words[..]].concat());
+        assert_eq!(service.line(), "up");
+        service
+    };
+    let one = start("one", "Group=other");
+    let other = start("other", "SupplementaryGroups=one");
+    for service in [one, other] {
+        service.signal(rustix::process::Signal::KILL);
+        service.end();
+    }
+    arena.wait_until_idle();
+}

@@ -94,11 +94,14 @@ impl Manager {
             log_failure(lease::save(lease));
         }
         reached(Point::EndingSaved);
-        if lease.dynamic {
-            self.wait_for_members(lease.uid);
-        }
-        let released = self.refuse_shared(lease);
-        self.ended(lease, released.and_then(|()| release(lease, &self.ipc)))
+        let released = self.refuse_shared(lease).and_then(|()| {
+            if lease.dynamic {
+                self.wait_for_members(lease)?;
+            }
+            release(lease, &self.ipc)
+        });
+        self.table().quiet.remove(&lease.uid);
+        self.ended(lease, released)
     }
 
     /// While systemd has the number too, what carries it may be systemd's: nothing is ended or

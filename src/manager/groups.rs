@@ -1,13 +1,16 @@
 //! The groups that a service asks for besides its user's own: of the host, or of other dynamic users.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::table::Standing;
+use super::table::{Standing, Table};
 use super::{Claim, Manager, log_failure};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::HeldBy;
+use crate::lease::Lease;
 use crate::life::State;
 use crate::plan::Identity;
+use crate::release;
 use crate::request::Request;
 use crate::spec::Spec;
 use crate::sys::names::{Question, ask};
@@ -151,23 +154,56 @@ impl Manager {
 
     /// Waits until nobody has the group of a user that is about to end: who had it by asking for it ends at the same
     /// time, and its processes must be gone first.
-    pub(super) fn wait_for_members(&self, uid: u32) {
+    ///
+    /// Users who have each other's groups would wait for each other for ever: there everybody ends his own processes first,
+    /// and waits for those of the others.
+    ///
+    /// # Errors
+    /// Those of ending its processes.
+    pub(super) fn wait_for_members(&self, lease: &Lease) -> Result<(), Failure> {
+        let uid = lease.uid;
         let deadline = Instant::now().checked_add(PATIENCE);
         let mut table = self.table();
         loop {
             let is_over = deadline.is_none_or(|deadline| Instant::now() >= deadline);
-            let members = table.leases().any(|lease| {
-                let counts = match lease.state {
+            let members = table.leases().filter(|member| {
+                let counts = match member.state {
                     State::Running => !is_over,
                     State::Ending => true,
                     State::Quarantined => false,
                 };
-                counts && lease.uid != uid && lease.uses.contains(&uid)
+                counts && member.uid != uid && member.uses.contains(&uid)
             });
-            if !members {
-                return;
+            let (knotted, others): (Vec<u32>, Vec<u32>) = members
+                .map(|member| member.uid)
+                .partition(|member| reaches(&table, uid, *member));
+            if others.is_empty() && knotted.iter().all(|member| table.quiet.contains(member)) {
+                return Ok(());
+            }
+            if !knotted.is_empty() && !table.quiet.contains(&uid) {
+                drop(table);
+                release::stop_processes(lease)?;
+                table = self.table();
+                table.quiet.insert(uid);
+                self.changed.notify_all();
+                continue;
             }
             table = self.wait(table);
         }
     }
+}
+
+/// Whether processes of a lease have the group of another one's user, or of one who has it, and so on.
+fn reaches(table: &Table, from: u32, to: u32) -> bool {
+    let mut known = BTreeSet::new();
+    let mut next = vec![from];
+    while let Some(here) = next.pop() {
+        let uses = table.leases().find(|lease| lease.uid == here);
+        let uses = uses.map(|lease| lease.uses.as_slice()).unwrap_or_default();
+        if uses.contains(&to) {
+            return true;
+        }
+        next.extend(uses.iter().filter(|uid| known.insert(**uid)));
+    }
+    false
 }

@@ -49,6 +49,8 @@ pub(super) struct Table {
     reserved: HashMap<u32, String>,
     /// Numbers whose lease somebody is seeing to its end: nobody else may.
     releasing: BTreeSet<u32>,
+    /// Those of them under which no process is left.
+    pub(super) quiet: BTreeSet<u32>,
     /// Holders for whom directories and names are still being made: even when they have ended, the
     /// lease must not, or what is made after its end stays for ever.
     equipping: Vec<HeldBy>,

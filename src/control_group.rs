@@ -16,8 +16,9 @@ pub use plan::{Controller, Facts, Hook, Plan, Pressure, Program, Write};
 use core::time::Duration;
 
 use crate::device_filter::{Allowed, Policy};
+use crate::directives::room;
 use crate::packet_filter::Addresses;
-use crate::sizes::Amount;
+use crate::sizes::{self, Amount};
 use crate::time_span::{self, TimeSpan};
 
 /// What was asked for.
@@ -34,7 +35,7 @@ pub struct ControlGroup {
     /// `CPUQuotaPeriodSec=`.
     cpu_period: Option<Duration>,
     /// `AllowedCPUs=`, `AllowedMemoryNodes=`, by name.
-    sets: Vec<(&'static str, String)>,
+    sets: Vec<(&'static str, Vec<(usize, usize)>)>,
     /// `IOWeight=`.
     io_weight: Option<u64>,
     /// `IODeviceWeight=`, `IOReadBandwidthMax=` and their like.
@@ -164,8 +165,9 @@ impl ControlGroup {
         let old = self.sets.iter().position(|(name, _)| *name == directive);
         let old = old.map(|at| self.sets.swap_remove(at).1);
         if !ranges.is_empty() {
-            ranges.splice(..0, old);
-            self.sets.push((directive, ranges.join(",")));
+            ranges.extend(old.into_iter().flatten());
+            // However often it is said: no longer than there are numbers.
+            self.sets.push((directive, sizes::joined(ranges)));
         }
         Ok(())
     }
@@ -201,6 +203,7 @@ impl ControlGroup {
         };
         let same = |disk: &DiskLimit| disk.directive == directive && disk.path == path;
         self.disks.retain(|disk| !same(disk));
+        room(self.disks.len(), 1)?;
         self.disks.push(DiskLimit {
             directive,
             path,
@@ -225,6 +228,7 @@ impl ControlGroup {
         if value.is_empty() {
             self.allowed.clear();
         } else {
+            room(self.allowed.len(), 1)?;
             self.allowed.push(Allowed::parse(value)?);
         }
         Ok(())

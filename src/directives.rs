@@ -195,6 +195,16 @@ pub fn in_force_anyway(name: &str, value: &str) -> Option<String> {
     (!no_less).then(|| least.join(" or "))
 }
 
+/// More directories, paths or mounts than any service has, of each kind: every one is compared with the others.
+pub(crate) const MOST: usize = 1024;
+
+/// Whether so many more can be added.
+pub(crate) fn room(there: usize, more: usize) -> Result<(), String> {
+    let fits = there.saturating_add(more) <= MOST;
+    fits.then_some(())
+        .ok_or_else(|| format!("makes a list of more than {MOST}"))
+}
+
 /// `yes` or `no`, and the other words for them (systemd.syntax(7)).
 fn boolean(value: &str) -> Result<bool, String> {
     let is = |words: [&str; 5]| words.iter().any(|word| word.eq_ignore_ascii_case(value));

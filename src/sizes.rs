@@ -330,5 +330,20 @@ fn nice(text: &str) -> Result<u64, String> {
     up_to(text, 40)
 }
 
+/// Ranges of whole numbers, both ends included, as the fewest that hold the same, in order. Those that end before
+/// they begin hold nothing.
+pub fn joined(mut ranges: Vec<(usize, usize)>) -> Vec<(usize, usize)> {
+    ranges.retain(|(first, last)| first <= last);
+    ranges.sort_unstable();
+    let mut fewest: Vec<(usize, usize)> = Vec::new();
+    for (first, last) in ranges {
+        match fewest.last_mut() {
+            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+            _ => fewest.push((first, last)),
+        }
+    }
+    fewest
+}
+
 #[cfg(test)]
 mod tests;

@@ -132,21 +132,29 @@ pub(super) fn weight(text: &str) -> Result<u64, String> {
 }
 
 /// The highest number of a processor or a node of memory that is taken: systemd's limit too.
-const HIGHEST: u32 = 8191;
+const HIGHEST: usize = 8191;
 
-/// Processors or nodes of memory (`0-3 5,7`), as the kernel reads them.
+/// How the kernel reads such a list.
+pub(super) fn list_text(ranges: &[(usize, usize)]) -> String {
+    let ranges = ranges.iter().map(|(from, to)| match from == to {
+        true => from.to_string(),
+        false => format!("{from}-{to}"),
+    });
+    ranges.collect::<Vec<_>>().join(",")
+}
+
+/// Processors or nodes of memory (`0-3 5,7`): the first and the last of each range.
 ///
 /// # Errors
 /// A sentence about the value.
-pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
-    let number = |text: &str| -> Option<u32> { text.parse().ok().filter(|n| *n <= HIGHEST) };
+pub(super) fn list(text: &str) -> Result<Vec<(usize, usize)>, String> {
+    let number = |text: &str| -> Option<usize> { text.parse().ok().filter(|n| *n <= HIGHEST) };
     text.split(|c: char| c == ',' || c.is_ascii_whitespace())
         .filter(|range| !range.is_empty())
         .map(|range| {
             let (from, to) = range.split_once('-').unwrap_or((range, range));
             match (number(from), number(to)) {
-                (Some(from), Some(to)) if from == to => Ok(from.to_string()),
-                (Some(from), Some(to)) if from < to => Ok(format!("{from}-{to}")),
+                (Some(from), Some(to)) if from <= to => Ok((from, to)),
                 _ => Err(format!("{range:?} is no number or range such as 0-3")),
             }
         })
@@ -203,10 +211,7 @@ mod tests {
 
     #[test]
     fn lists_of_processors_are_the_kernels() {
-        assert_eq!(
-            list("0-3 5,7"),
-            Ok(["0-3", "5", "7"].map(String::from).to_vec())
-        );
+        assert_eq!(list("0-3 5,7"), Ok(vec![(0, 3), (5, 5), (7, 7)]));
         for bad in ["3-0", "a", "1-", "-1", "8192", "1 - 3"] {
             assert!(list(bad).is_err(), "{bad}");
         }

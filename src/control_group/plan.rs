@@ -241,7 +241,7 @@ impl ControlGroup {
         }
         for (directive, file) in SETS {
             if let Some((_, list)) = self.sets.iter().find(|(name, _)| *name == directive) {
-                plan.add(directive, "cpuset", file, list.clone());
+                plan.add(directive, "cpuset", file, amount::list_text(list));
             }
         }
     }

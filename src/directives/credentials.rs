@@ -73,8 +73,7 @@ fn load(settings: &mut Settings, value: &str) -> Result<(), String> {
         true => clean(path)?,
         false => credential_name(path)?,
     };
-    settings.credential(credential_name(name)?, Source::Load(path));
-    Ok(())
+    settings.credential(credential_name(name)?, Source::Load(path))
 }
 
 fn import(settings: &mut Settings, value: &str) -> Result<(), String> {
@@ -92,8 +91,7 @@ fn import(settings: &mut Settings, value: &str) -> Result<(), String> {
         return Err("is a pattern with more than a * at its end".into());
     }
     credential_name(if plain.is_empty() { "x" } else { plain })?;
-    settings.credential(value.into(), Source::Import);
-    Ok(())
+    settings.credential(value.into(), Source::Import)
 }
 
 fn set(settings: &mut Settings, value: &str) -> Result<(), String> {
@@ -107,8 +105,7 @@ fn set(settings: &mut Settings, value: &str) -> Result<(), String> {
         return Err("is not of the form ID:VALUE".into());
     };
     let data = words::unescape(data)?;
-    settings.credential(credential_name(name)?, Source::Set(data));
-    Ok(())
+    settings.credential(credential_name(name)?, Source::Set(data))
 }
 
 fn credential_name(name: &str) -> Result<String, String> {
@@ -124,11 +121,13 @@ fn credential_name(name: &str) -> Result<String, String> {
 
 impl Settings {
     /// Adds one; of two that are loaded, or set, under one name, the last one counts.
-    fn credential(&mut self, name: String, source: Source) {
+    fn credential(&mut self, name: String, source: Source) -> Result<(), String> {
         let same = |it: &Credential| {
             it.name == name && std::mem::discriminant(&it.source) == std::mem::discriminant(&source)
         };
         self.credentials.retain(|it| !same(it));
+        super::room(self.credentials.len(), 1)?;
         self.credentials.push(Credential { name, source });
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Lists of directories: `path[:link[:flags]]`, as systemd.exec(5) has them.
 
 use super::row::{Directive, function};
-use super::{Settings, boolean, octal};
+use super::{Settings, boolean, octal, room};
 use crate::exec_directory::{ExecDirectory, Kind, Preserve};
 use crate::words;
 
@@ -94,6 +94,9 @@ impl Settings {
             self.directories
                 .retain(|asked| asked.directory.kind() != kind);
         }
+        let links = self.directories.iter().map(|asked| asked.links.len());
+        let there = links.fold(self.directories.len(), usize::saturating_add);
+        room(there, words.len())?;
         for word in words {
             let asked = parse(kind, &word).map_err(|why| match word == value {
                 true => why,

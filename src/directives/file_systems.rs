@@ -35,6 +35,7 @@ fn add(all: &mut Vec<TemporaryFileSystem>, value: &str) -> Result<(), String> {
     if words.is_empty() {
         all.clear();
     }
+    super::room(all.len(), words.len())?;
     for word in words {
         let one = parse(&word).map_err(|why| match word == value {
             true => why,

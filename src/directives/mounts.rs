@@ -1,7 +1,7 @@
 //! What the service sees of the file system.
 
 use super::row::{Directive, function, restriction};
-use super::{Settings, boolean};
+use super::{Settings, boolean, room};
 use crate::words;
 
 /// What is done with the home directories, which are read-only at least.
@@ -245,6 +245,7 @@ impl Settings {
         if words.is_empty() {
             rules.retain(|rule| rule.access != access);
         }
+        room(rules.len(), words.len())?;
         for word in words {
             let (path, may_be_missing) = optional(&word);
             // Relative to RootDirectory=, which there is none of.
@@ -269,6 +270,7 @@ impl Settings {
             // Both lists are one in systemd, and so is their reset.
             self.mounts.binds.clear();
         }
+        room(self.mounts.binds.len(), words.len())?;
         for word in words {
             let bind = bind(&word, writable)
                 .map_err(|why| format!("{:?} {why}", words::with_colons(&word)))?;

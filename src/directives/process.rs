@@ -281,13 +281,19 @@ fn affinity(settings: &mut Settings, value: &str) -> Result<(), String> {
     let words = value
         .split([' ', ',', '\t'])
         .filter(|word| !word.is_empty());
+    let mut ranges = Vec::new();
     for word in words {
         let (first, last) = word.split_once('-').unwrap_or((word, word));
-        let (first, last) = (ranged(first, 0, MOST_CPUS)?, ranged(last, 0, MOST_CPUS)?);
-        cpus.extend(first..=last);
+        ranges.push((ranged(first, 0, MOST_CPUS)?, ranged(last, 0, MOST_CPUS)?));
     }
-    cpus.sort_unstable();
-    cpus.dedup();
+    // Joined before they are written out: a line that says 0-8191 again and again would take memory without end.
+    let ranges = sizes::joined(ranges).into_iter();
+    let new = ranges.flat_map(|(first, last)| first..=last);
+    let new: Vec<usize> = new.filter(|cpu| cpus.binary_search(cpu).is_err()).collect();
+    if !new.is_empty() {
+        cpus.extend(new);
+        cpus.sort_unstable();
+    }
     Ok(())
 }
 

@@ -219,3 +219,42 @@ fn empty_file_systems_are_absolute_and_have_options_of_tmpfs() {
         assert!(refused.is_err(), "{bad}");
     }
 }
+
+#[test]
+fn cpus_are_named_as_often_as_one_likes() {
+    let mut settings = Settings::default();
+    let all = "0-8191 ".repeat(100_000);
+    settings.assign("CPUAffinity", &all).expect("all of them");
+    settings.assign("CPUAffinity", "3,1-2").expect("some again");
+    assert_eq!(settings.process.affinity, (0..8192).collect::<Vec<_>>());
+    for _ in 0..3 {
+        settings.assign("AllowedCPUs", &all).expect("all of them");
+    }
+    let plan = settings
+        .control_group
+        .plan(&crate::control_group::Facts::default());
+    assert_eq!(plan.expect("a plan").writes[0].value, "0-8191");
+}
+
+#[test]
+fn lists_that_are_compared_with_themselves_end() {
+    for (name, value) in [
+        ("StateDirectory", "d"),
+        ("StateDirectory", "x:d"),
+        ("ReadWritePaths", "/d"),
+        ("BindPaths", "/s:/d"),
+        ("TemporaryFileSystem", "/d"),
+    ] {
+        let mut settings = Settings::default();
+        let values: Vec<String> = (0..=MOST).map(|n| format!("{value}{n}")).collect();
+        let why = settings.assign(name, &values.join(" ")).expect_err(name);
+        assert!(why.contains(&MOST.to_string()), "{name}: {why}");
+        let (last, first) = values.split_last().expect("values");
+        for value in first.iter().take(MOST - 1) {
+            settings.assign(name, value).expect(name);
+        }
+        assert!(settings.assign(name, &format!("{last} {last}x")).is_err());
+        settings.assign(name, "").expect("a reset");
+        settings.assign(name, last).expect("room again");
+    }
+}

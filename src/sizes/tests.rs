@@ -113,3 +113,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn ranges_are_joined_where_they_meet() {
+    for (ranges, fewest) in [
+        (vec![], vec![]),
+        (vec![(5, 5), (0, 3), (4, 4)], vec![(0, 5)]),
+        (vec![(0, 9), (2, 3)], vec![(0, 9)]),
+        (vec![(7, 7), (3, 1), (0, 0)], vec![(0, 0), (7, 7)]),
+        (vec![(0, usize::MAX); 3], vec![(0, usize::MAX)]),
+    ] {
+        assert_eq!(joined(ranges), fewest);
+    }
+}

@@ -106,7 +106,8 @@ fn refuse_double(
             return refused(place);
         }
         let theirs = other.links().iter();
-        let mut theirs = theirs.filter(|theirs| other != owner || *theirs != link);
+        // By their places, of which no two are the same: the whole of each would be all its links, at every link.
+        let mut theirs = theirs.filter(|theirs| place != owner.place() || *theirs != link);
         if let Some(theirs) = theirs.find(|it| it.is_within(link) || link.is_within(it)) {
             return refused(theirs);
         }

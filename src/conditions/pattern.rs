@@ -99,7 +99,11 @@ fn bracket(pattern: &[char], c: char) -> Option<(bool, &[char])> {
     }
 }
 
-/// The patterns that one with `{a,b}` stands for, at most `most` of them.
+/// The longest pattern that comes of one with braces, in bytes. Longer than any path: without it, half a line of
+/// commas before half a line of text would take memory that grows with their product.
+const LONGEST_BRACED: usize = 4 * LONGEST;
+
+/// The patterns that one with `{a,b}` stands for, at most `most` of them. None that is longer than any path.
 pub fn braces(pattern: &str, most: usize) -> Vec<String> {
     let mut whole = Vec::new();
     let mut left = vec![pattern.to_owned()];
@@ -113,8 +117,13 @@ pub fn braces(pattern: &str, most: usize) -> Vec<String> {
         });
         match inner {
             Some((head, body, tail)) => {
-                let each = body.split(',').map(|one| format!("{head}{one}{tail}"));
-                left.extend(each.collect::<Vec<_>>().into_iter().rev());
+                let fits = |one: &&str| {
+                    let all = [head, one, tail].map(str::len).into_iter();
+                    all.fold(0, usize::saturating_add) <= LONGEST_BRACED
+                };
+                let each = body.split(',').filter(fits).take(most);
+                let each: Vec<_> = each.map(|one| format!("{head}{one}{tail}")).collect();
+                left.extend(each.into_iter().rev());
             }
             None => whole.push(pattern),
         }

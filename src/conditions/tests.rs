@@ -169,3 +169,12 @@ proptest! {
         split_operator(&a);
     }
 }
+
+#[test]
+fn braces_take_no_memory_without_end() {
+    let half = 512 * 1024;
+    let pattern = format!("/{{{}}}{}", ",".repeat(half), "a".repeat(half));
+    assert!(braces(&pattern, 64).is_empty());
+    let many = braces(&format!("/{{{}}}b", "a,".repeat(half)), 64);
+    assert!(many.len() <= 64);
+}

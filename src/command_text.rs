@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use crate::words::{self, BLANKS, Escapes};
 
 /// With which rights a command runs.
@@ -181,16 +183,22 @@ fn bare<'t>(rest: &&'t str, word: &str) -> Option<&'t str> {
     ends.then(|| after.trim_start_matches(BLANKS))
 }
 
+/// More than the kernel takes of arguments, in bytes: six megabytes, whatever the limit of the stack is (execve(2)).
+/// What is longer is not put together any further, for a short line with a long variable in it again and
+/// again would take memory without end; execve(2) fails with E2BIG, as it would with all of it.
+const LONGEST_ARGUMENTS: usize = 8 * 1024 * 1024;
+
 /// Puts variables in. A word that is nothing but `$NAME` becomes as many words as the value has (none,
 /// where there is no such variable); `${NAME}` becomes the value, wherever it stands; `$$` a dollar sign.
 pub fn expand_variables(words: &[String], environment: &[(String, String)]) -> Vec<String> {
     // A later assignment is the one that counts.
-    let value = |name: &str| -> Option<&str> {
-        let found = environment.iter().rfind(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str())
-    };
+    let pairs = environment.iter();
+    let values: BTreeMap<&str, &str> = pairs.map(|(key, value)| (&**key, &**value)).collect();
+    let value = |name: &str| values.get(name).copied();
     let mut expanded = Vec::new();
+    let mut room = LONGEST_ARGUMENTS;
     for word in words {
+        let before = expanded.len();
         match word.strip_prefix('$') {
             Some(name) if !name.starts_with(['{', '$']) => {
                 // What is no name (`$A/b`) is no variable either: it vanishes, as in systemd.
@@ -198,18 +206,29 @@ pub fn expand_variables(words: &[String], environment: &[(String, String)]) -> V
                 // These rules refuse nothing but escapes that make no UTF-8, and know no such.
                 expanded.extend(words::split_by(value, Escapes::Lenient).unwrap_or_default());
             }
-            _ => expanded.push(expand_braces(word, &value)),
+            _ => expanded.push(expand_braces(word, &value, room)),
+        }
+        let more = expanded.iter().skip(before);
+        room = more.fold(room, |room, word| {
+            room.saturating_sub(word.len().saturating_add(1))
+        });
+        if room == 0 {
+            break;
         }
     }
     expanded
 }
 
 /// Puts in `${NAME}` and `$$`. What looks otherwise stays as it is.
-fn expand_braces<'e>(word: &str, value: &dyn Fn(&str) -> Option<&'e str>) -> String {
+/// Nothing more where it has got longer than `room`.
+fn expand_braces<'e>(word: &str, value: &dyn Fn(&str) -> Option<&'e str>, room: usize) -> String {
     let mut expanded = String::new();
     let mut rest = word;
     while let Some((before, after)) = rest.split_once('$') {
         expanded.push_str(before);
+        if expanded.len() > room {
+            return expanded;
+        }
         if let Some(after) = after.strip_prefix('$') {
             expanded.push('$');
             rest = after;

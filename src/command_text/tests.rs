@@ -114,3 +114,23 @@ proptest! {
         prop_assert_eq!(&read[0].arguments, &words);
     }
 }
+
+/// execve(2) refuses them: more need not be made.
+#[test]
+fn arguments_stop_where_the_kernel_would() {
+    let environment = [("A".to_owned(), "x y ".repeat(100_000))];
+    for word in ["${A}", "$A"] {
+        let words = vec![word.to_owned(); 10_000];
+        let length: usize = expand_variables(&words, &environment)
+            .iter()
+            .map(String::len)
+            .sum();
+        assert!((4 << 20..16 << 20).contains(&length), "{word}: {length}");
+    }
+    let long = ["${A}".repeat(10_000)];
+    let length = expand_variables(&long, &environment)[0].len();
+    assert!((8 << 20..16 << 20).contains(&length), "{length}");
+    // The last one of a name counts.
+    let twice = ["1", "2"].map(|value| ("B".to_owned(), value.to_owned()));
+    assert_eq!(expand_variables(&["$B".to_owned()], &twice), ["2"]);
+}

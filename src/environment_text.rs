@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use crate::words::{self, BLANKS, Escapes};
 
 /// What ends a line: a carriage return alone as well.
@@ -43,6 +45,8 @@ struct Reader {
     line: usize,
     name: String,
     value: String,
+    /// Where each name is among the assignments: a file may have more of them than can be gone through for each.
+    places: BTreeMap<String, usize>,
     /// How much of the value counts even if nothing but blanks follow, in bytes.
     kept: usize,
 }
@@ -198,16 +202,16 @@ impl Reader {
             let what = format!("line {line}: {name:?} is no name of a variable");
             self.read.warnings.push(what);
         } else {
-            assign(&mut self.read.assignments, name, value);
+            let assignments = &mut self.read.assignments;
+            let known = self.places.get(name).copied();
+            match known.and_then(|at| assignments.get_mut(at)) {
+                Some((_, old)) => *old = value,
+                None => {
+                    self.places.insert(name.into(), assignments.len());
+                    assignments.push((name.into(), value));
+                }
+            }
         }
-    }
-}
-
-/// Assigns a variable, at its old place where it has one.
-pub fn assign(environment: &mut Vec<(String, String)>, name: &str, value: String) {
-    match environment.iter_mut().find(|(known, _)| known == name) {
-        Some((_, old)) => *old = value,
-        None => environment.push((name.into(), value)),
     }
 }
 

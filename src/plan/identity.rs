@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use super::Owner;
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::observed::Observed;
@@ -66,10 +68,11 @@ pub fn environment(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec
     let credentials = spec.credentials_directory();
     variables.extend(credentials.map(|path| ("CREDENTIALS_DIRECTORY".into(), path)));
     // What was asked for comes last and wins.
-    for (name, value) in spec.environment() {
-        variables.retain(|(other, _)| other != name);
-        variables.push((name.clone(), value.clone()));
-    }
+    let asked = || spec.environment().iter().enumerate();
+    let last: BTreeMap<&str, usize> = asked().map(|(at, (name, _))| (&**name, at)).collect();
+    variables.retain(|(name, _)| !last.contains_key(name.as_str()));
+    let counting = asked().filter(|(at, (name, _))| last.get(name.as_str()) == Some(at));
+    variables.extend(counting.map(|(_, variable)| variable.clone()));
     variables
 }
 

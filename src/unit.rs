@@ -6,6 +6,7 @@
 mod sections;
 mod specifying;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::specifiers::{Context, UnitName};
@@ -89,6 +90,7 @@ impl Unit {
             unknown: Vec::new(),
         };
         let mut faults = Vec::new();
+        let mut known = BTreeSet::new();
         for entry in entries {
             if entry.section.starts_with(PRIVATE) || entry.key.starts_with(PRIVATE) {
                 continue;
@@ -98,7 +100,7 @@ impl Unit {
                 "Unit" => &mut unit.unit,
                 "Install" => &mut unit.install,
                 other if !OF_OTHERS.contains(&other) => {
-                    if !unit.unknown.iter().any(|(known, _)| known == other) {
+                    if known.insert(other) {
                         unit.unknown.push((other.into(), place(entry)));
                     }
                     continue;

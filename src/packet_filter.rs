@@ -118,11 +118,12 @@ impl Addresses {
                     )
                 })?),
             }
-        }
-        if new.0.len() > MOST_PREFIXES {
-            return Err(format!(
-                "makes a list of more than {MOST_PREFIXES} networks"
-            ));
+            // At every word: each is compared with all that there are.
+            if new.0.len() > MOST_PREFIXES {
+                return Err(format!(
+                    "makes a list of more than {MOST_PREFIXES} networks"
+                ));
+            }
         }
         *self = new;
         Ok(())

@@ -41,6 +41,28 @@ fn root_follows_no_link_of_the_services_to_its_output() {
 }
 
 #[test]
+fn root_gets_no_variables_that_the_service_wrote() {
+    for privilege in ["+", "!"] {
+        let arena = Arena::new();
+        let lines = [
+            "DynamicUser=yes\nStateDirectory=st",
+            "EnvironmentFile=-/var/lib/st/env",
+            "ExecStart=/bin/sh -c 'echo LD_PRELOAD=/var/lib/st/evil.so > /var/lib/st/env'",
+        ];
+        let own = "ExecStart=/bin/sh -c 'echo own $LD_PRELOAD'";
+        let (ended_well, _, told) = run(&arena, &[&lines[..], &[own]].concat());
+        assert!(ended_well, "{told}");
+        let roots = format!("ExecStart={privilege}/bin/echo root");
+        let (ended_well, said, told) = run(&arena, &[&lines[..], &[&roots]].concat());
+        assert!(
+            !ended_well && !said.contains("root"),
+            "{privilege}: {said}{told}"
+        );
+        assert!(told.contains("/var/lib/st/env"), "{told}");
+    }
+}
+
+#[test]
 fn root_still_writes_to_a_file_of_the_services() {
     let arena = Arena::new();
     let (ended_well, _, told) = run(

@@ -21,7 +21,7 @@ use crate::plan::Adopter;
 use crate::protocol::PrepareReply;
 use crate::pty::Session;
 use crate::relay::wait_for;
-use crate::sys::fs::open_file_trusted;
+use crate::sys::fs::{self as files, open_file_trusted};
 use crate::sys::own_namespaces::Kind;
 use crate::sys::process_wait::Ended;
 use crate::sys::run;
@@ -136,6 +136,7 @@ impl Prepared {
     /// Of [`Stage::Request`], if a file of it cannot be read.
     pub(super) fn environment(
         &self,
+        privilege: Privilege,
         more: &[(String, String)],
     ) -> Result<Vec<(String, OsString)>, Failure> {
         let further = &self.settings.more_environment;
@@ -162,7 +163,7 @@ impl Prepared {
         let said = self.base.iter().filter(|(name, _)| self.is_said(name));
         said.for_each(|(name, value)| put(name, value.clone()));
         for file in &further.files {
-            for (name, value) in read_variables(file)? {
+            for (name, value) in read_variables(file, privilege)? {
                 put(&name, value.into());
             }
         }
@@ -218,7 +219,7 @@ impl Prepared {
 
     /// Becomes the words of a command line.
     pub(super) fn become_words(&self, words: &Words) -> Failure {
-        match self.environment(&[]) {
+        match self.environment(words.privilege, &[]) {
             Ok(environment) => self.becoming(words, environment, None).become_it(),
             Err(failure) => failure,
         }
@@ -265,7 +266,7 @@ impl Prepared {
     /// Runs the words of a command line as a child, and is there for its signals and its end.
     pub(super) fn behind_us(self, words: &Words) -> Result<Ended, Failure> {
         let signals = Signals::block(&[]).or_fail(Stage::Exec, "signals")?;
-        let environment = self.environment(&[])?;
+        let environment = self.environment(words.privilege, &[])?;
         let child = self.start_words(words, environment)?;
         drop(self);
         wait_for(child.pidfd.as_fd(), &signals)
@@ -276,7 +277,7 @@ impl Prepared {
         let stays_root = words.privilege != Privilege::Service;
         let session = Session::open((!stays_root).then_some(self.adopter.uid))?;
         let holder = open_process(getpid())?;
-        let environment = self.environment(&[])?;
+        let environment = self.environment(words.privilege, &[])?;
         let Some(child) = run::fork().or_fail(Stage::Exec, "fork")? else {
             return Err(match session.attach() {
                 Ok(()) => self.becoming(words, environment, Some(holder)).become_it(),
@@ -290,13 +291,13 @@ impl Prepared {
 
 impl Starter for Prepared {
     fn start(&self, command: &Command, more: &[(String, String)]) -> Result<Child, Failure> {
-        let environment = self.environment(more)?;
+        let environment = self.environment(command.privilege, more)?;
         let words = self.words(command, &environment)?;
         self.start_words(&words, environment)
     }
 
     fn become_it(&self, command: &Command, more: &[(String, String)]) -> Failure {
-        let environment = match self.environment(more) {
+        let environment = match self.environment(command.privilege, more) {
             Ok(environment) => environment,
             Err(failure) => return failure,
         };
@@ -308,13 +309,23 @@ impl Starter for Prepared {
 }
 
 /// What a file of variables says.
-fn read_variables(file: &EnvironmentFile) -> Result<Vec<(String, String)>, Failure> {
+fn read_variables(
+    file: &EnvironmentFile,
+    privilege: Privilege,
+) -> Result<Vec<(String, String)>, Failure> {
     let path = &file.path;
     // Root reads it: in a directory of the service's it may be a link to anything.
     let opened = match open_file_trusted(path) {
         Err(error) if file.may_be_missing && error.errno == Errno::NOENT => return Ok(Vec::new()),
         opened => opened.or_fail(Stage::Request, path)?,
     };
+    let status = files::status(&opened).or_fail(Stage::Request, path)?;
+    let is_roots = status.uid == 0 && status.mode & 0o022 == 0;
+    if !is_roots && matches!(privilege, Privilege::Full | Privilege::KeepsRoot) {
+        // LD_PRELOAD= would be enough.
+        let why = "is not root's alone, and a command that stays root would have what it says";
+        return Err(Failure::new(Stage::Request, path, why));
+    }
     let mut text = String::new();
     let read = opened
         .take(LARGEST_FILE.saturating_add(1))

@@ -38,7 +38,7 @@ const PEAK: (usize, usize) = (600, 16 << 20);
 
 /// The most bytes that are asked for one after the other: the copying that a text costs. What grows with the square
 /// of a text's length is beyond that where the text is long.
-const CHURN: (usize, usize) = (40_000, 256 << 20);
+const CHURN: (usize, usize) = (8_000, 64 << 20);
 
 /// The system's allocator, which counts what each thread has.
 pub(crate) struct Counting;

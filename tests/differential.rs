@@ -222,7 +222,7 @@ fn compare(recording: &Recording, used: &mut BTreeSet<usize>) -> String {
         value(&plain_limits).as_deref() == Some(theirs)
             && value(&inherited).as_deref() == Some(ours)
     };
-    let host = arena.sh("readlink /proc/1/ns/*").ok();
+    let host = arena.sh("readlink /proc/self/ns/*").ok();
     let host: Vec<String> = host.lines().map(str::to_owned).collect();
     let mut ours = seen(&output, directory, &host);
     ours.extend(own_mounts(&output, &arena, directory));

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod adoption;
+mod databases;
 mod dirs;
 mod hardening;
 mod identity;

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::databases::{Database, databases};
 use super::dirs::{Placed, Placement};
 use super::path_rules::PathRules;
 use super::step::{Action, IdMap, Tmpfs};
@@ -9,7 +10,6 @@ use super::{Identity, Owner, Step, hardening};
 use crate::directives::{Homes, TemporaryFileSystem};
 use crate::exec_directory::{ExecDirectory, Kind, lies_in};
 use crate::failure::Stage;
-use crate::layout::{GECOS, HOME, RUN, SHELL, VIEWS};
 use crate::observed::Observed;
 use crate::spec::{CREDENTIALS, Spec};
 
@@ -22,13 +22,6 @@ pub(super) struct Sandbox<'a> {
     databases: Vec<Database>,
     /// Empty file systems, sorted by path.
     covers: Vec<TemporaryFileSystem>,
-}
-
-/// A user database with the service's own line, for hosts whose look-ups do not know our names.
-struct Database {
-    source: &'static str,
-    path: String,
-    line: String,
 }
 
 impl<'a> Sandbox<'a> {
@@ -377,27 +370,4 @@ fn covers(spec: &Spec, observed: &Observed) -> Vec<TemporaryFileSystem> {
         covers.sort();
     }
     covers
-}
-
-fn databases(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec<Database> {
-    // The module reads names below /run.
-    let mut asked = spec.temporary_file_systems().iter();
-    let hidden = asked.any(|one| one.holds(RUN));
-    if (observed.names_known && !hidden) || !identity.dynamic {
-        return Vec::new();
-    }
-    let (user, Owner { uid, gid }) = (&identity.user, identity.owner());
-    let passwd = format!("{user}:x:{uid}:{gid}:{GECOS}:{HOME}:{SHELL}");
-    // A group of the host has its line already.
-    let group = identity.group_name.as_ref();
-    let group = group.map(|name| ("/etc/group", "group", format!("{name}:x:{gid}:")));
-    let databases = [Some(("/etc/passwd", "passwd", passwd)), group];
-    let databases = databases.into_iter().flatten();
-    databases
-        .map(|(source, name, line)| Database {
-            source,
-            path: format!("{VIEWS}/{uid}/{name}"),
-            line,
-        })
-        .collect()
 }

@@ -74,7 +74,7 @@ pub(crate) fn seen(text: &str, directory: Option<&str>, host: &[String]) -> Seen
             let line = numbers
                 .iter()
                 .fold((*line).to_owned(), |line, (number, word)| {
-                    line.replace(number, word)
+                    replace_number(&line, number, word)
                 });
             let line = line.replace(user, "NAME");
             let line = directory.map_or(line.clone(), |directory| line.replace(directory, "DIR"));
@@ -84,6 +84,22 @@ pub(crate) fn seen(text: &str, directory: Option<&str>, host: &[String]) -> Seen
         }
     }
     all
+}
+
+/// Puts a word in the place of a number, but not of a part of a longer one.
+fn replace_number(line: &str, number: &str, word: &str) -> String {
+    let mut replaced = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find(number) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[number.len()..];
+        replaced.push_str(before);
+        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+        let part = digit(replaced.chars().last()) || digit(after.chars().next());
+        replaced.push_str(if part { number } else { word });
+        rest = after;
+    }
+    replaced + rest
 }
 
 /// A line of a section as keys and values.

@@ -90,9 +90,7 @@ pub(crate) fn seen(text: &str, directory: Option<&str>, host: &[String]) -> Seen
 fn replace_number(line: &str, number: &str, word: &str) -> String {
     let mut replaced = String::new();
     let mut rest = line;
-    while let Some(at) = rest.find(number) {
-        let (before, found) = rest.split_at(at);
-        let after = &found[number.len()..];
+    while let Some((before, after)) = rest.split_once(number) {
         replaced.push_str(before);
         let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
         let part = digit(replaced.chars().last()) || digit(after.chars().next());

@@ -31,7 +31,7 @@ pub(crate) use commands::limit;
 pub use commands::{Commands, KillMode, NotifyAccess, OnTimeout, Parsed, Patience, Restart, Type};
 pub use credentials::{Credential, Source};
 pub use directories::Asked;
-pub use environment::{EnvironmentFile, MoreEnvironment, is_variable_name, variable};
+pub use environment::{EnvironmentFile, MoreEnvironment, variable};
 pub use file_systems::TemporaryFileSystem;
 pub use filters::{Architecture, Denial, Filters};
 pub use identity::WorkingDirectory;

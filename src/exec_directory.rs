@@ -180,13 +180,7 @@ impl ExecDirectory {
         if path.len() > 3500 || path.split('/').any(|part| part.len() > 255) {
             return Err("is too long for a file system".into());
         }
-        let parts: Vec<&str> = path
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .collect();
-        if parts.contains(&"..") {
-            return Err("contains '..'".into());
-        }
+        let parts = parts(path)?;
         if parts.iter().any(|part| part.starts_with(OURS)) {
             return Err(format!(
                 "has a part that starts with {OURS:?}, as only our own names do"
@@ -256,6 +250,21 @@ impl ExecDirectory {
     /// Tells whether this one lies within `other`, or is the same.
     pub fn is_within(&self, other: &Self) -> bool {
         self.kind == other.kind && lies_in(&self.path, &other.path)
+    }
+}
+
+/// The parts of a path, without what is empty in it.
+///
+/// # Errors
+/// A sentence, for one that climbs.
+pub fn parts(path: &str) -> Result<Vec<&str>, String> {
+    let parts = path.split('/');
+    let parts: Vec<&str> = parts
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    match parts.contains(&"..") {
+        true => Err("contains '..'".into()),
+        false => Ok(parts),
     }
 }
 

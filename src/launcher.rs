@@ -13,7 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use crate::activation::{Activation, Around, Terms, needs_a_parent};
 use crate::client;
 use crate::command_text::Privilege;
-use crate::directives::{NotifyAccess, is_of_a_unit_file, is_variable_name};
+use crate::directives::{NotifyAccess, is_of_a_unit_file};
+use crate::environment_text::is_name;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::manager::Manager;
 use crate::notify_files::NotifyFile;
@@ -90,9 +91,7 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
         Mode::Wait | Mode::InPlace => prepared.behind_us(&words)?,
     };
     // Whatever becomes of the lease, the caller is told how the service ended.
-    if let Err(failure) = client::finish(uid) {
-        report::failure(&failure);
-    }
+    finish(uid);
     if talk {
         report::say(&ending(ended));
     }
@@ -135,12 +134,7 @@ fn prepare(launch: &Launch, request: &Request) -> Result<(Spec, PrepareReply), F
 fn launch_unit(launch: &Launch, unit_file: &UnitFile, added: Added) -> Result<u8, Failure> {
     let ready = match unit::read(launch, unit_file)? {
         Start::Ready(ready) => ready,
-        Start::Skip(why) => {
-            report::say(&format!(
-                "dynuser: not started, and nothing is wrong: {why}"
-            ));
-            return Ok(0);
-        }
+        Start::Skip(why) => return Ok(skipped(&why)),
     };
     let (spec, reply) = prepare(launch, &ready.request)?;
     let uid = reply.uid;
@@ -175,10 +169,23 @@ fn launch_unit(launch: &Launch, unit_file: &UnitFile, added: Added) -> Result<u8
     };
     let activation = Activation::new(commands, ready.commands, terms);
     let status = activation::run(activation, &prepared, around)?;
+    finish(uid);
+    Ok(status)
+}
+
+/// Gives the lease back. That it could not be taken back whole is told, and changes nothing for the caller.
+fn finish(uid: u32) {
     if let Err(failure) = client::finish(uid) {
         report::failure(&failure);
     }
-    Ok(status)
+}
+
+/// A condition of a unit file does not hold: that is said, and is no failure.
+fn skipped(why: &str) -> u8 {
+    report::say(&format!(
+        "dynuser: not started, and nothing is wrong: {why}"
+    ));
+    0
 }
 
 /// Prints what would be done.
@@ -198,12 +205,7 @@ pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
                 let told = ready.commands.start.iter().map(Words::told_of);
                 (ready.request, told.collect())
             }
-            Start::Skip(why) => {
-                report::say(&format!(
-                    "dynuser: not started, and nothing is wrong: {why}"
-                ));
-                return Ok(0);
-            }
+            Start::Skip(why) => return Ok(skipped(&why)),
         },
     };
     let manager = Manager::new(NumberLocks::looking_only())?;
@@ -304,9 +306,7 @@ fn added_environment(launch: &Launch) -> Result<Added, Failure> {
                 bytes.get(end.saturating_add(1)..),
             ),
         };
-        let name = str::from_utf8(name)
-            .ok()
-            .filter(|name| is_variable_name(name));
+        let name = str::from_utf8(name).ok().filter(|name| is_name(name));
         let name = name.ok_or_else(refused).or_fail(Stage::Request, "-E")?;
         match value {
             Some(value) => {

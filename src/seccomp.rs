@@ -49,15 +49,6 @@ impl Rules {
             ..Self::default()
         }
     }
-
-    /// Whether a filter would forbid nothing at all.
-    pub fn are_empty(&self) -> bool {
-        let nothing = Self {
-            personality: self.personality,
-            ..Self::default()
-        };
-        *self == nothing
-    }
 }
 
 /// The filter for programs on `machine`.

@@ -12,6 +12,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::place::{self, Place};
 use crate::plan::{Action, Step, Tmpfs};
 use crate::sys::mount::{self, Change};
+use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::{SysError, SysResult, fs as files};
 
 /// Carries out the steps that make a namespace, and gives it. The calling thread is in it from
@@ -24,7 +25,7 @@ pub fn build_namespace(steps: &[Step], mut views: Views) -> Result<OwnedFd, Fail
         tracing::debug!(%step);
         namespace_step(step, &mut views).or_fail(step.stage, &step.path)?;
     }
-    mount::current_namespace().or_fail(Stage::Namespace, "the mount namespace")
+    own_namespaces::current(Kind::Mounts).or_fail(Stage::Namespace, "the mount namespace")
 }
 
 /// Carries out steps in the namespace that the calling thread is in, which is nobody else's.
@@ -40,7 +41,7 @@ pub fn carry_out(steps: &[Step]) -> Result<(), Failure> {
 fn namespace_step(step: &Step, views: &mut Views) -> Result<(), Reason> {
     let path = &step.path;
     match &step.action {
-        Action::Unshare => mount::unshare_mounts()?,
+        Action::Unshare => own_namespaces::unshare(Kind::Mounts)?,
         Action::StopPropagation => mount::stop_propagation()?,
         Action::Protect => mount::protect_everything()?,
         Action::KeepWritable { mount } => keep_writable(mount)?,

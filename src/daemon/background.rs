@@ -9,7 +9,7 @@ use super::{Daemon, Options};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::LOG;
 use crate::report::{Log, start_logging};
-use crate::sys::{mount, run};
+use crate::sys::{own_namespaces, run};
 
 /// How often a daemon that dies before it answers is started again.
 const FORKS: usize = 3;
@@ -47,7 +47,7 @@ fn try_start(options: &Options) -> Result<bool, Failure> {
         };
     }
     drop(ready);
-    let started = mount::enter_namespace_of_init()
+    let started = own_namespaces::enter_mounts_of_init()
         .or_fail(Stage::Daemon, "the mount namespace of process 1")
         .and_then(|()| {
             rustix::process::setsid().or_fail(Stage::Daemon, "setsid")?;

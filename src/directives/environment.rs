@@ -3,7 +3,7 @@
 use super::Settings;
 use super::mounts::clean;
 use super::row::{Directive, function, missing};
-use crate::environment_text::{self, Unset};
+use crate::environment_text::{self, Unset, is_name};
 use crate::words;
 
 /// A file with more of it.
@@ -113,17 +113,9 @@ fn environment(settings: &mut Settings, value: &str) -> Result<(), String> {
 pub fn variable(assignment: &str) -> Result<(String, String), String> {
     let named = assignment
         .split_once('=')
-        .filter(|(name, value)| is_variable_name(name) && !value.contains('\0'));
+        .filter(|(name, value)| is_name(name) && !value.contains('\0'));
     match named {
         Some((name, value)) => Ok((name.into(), value.into())),
         None => Err(format!("{assignment:?} is not of the form NAME=value")),
     }
-}
-
-/// Tells whether `name` is the name of an environment variable: letters, digits and `_`, and no
-/// digit first.
-pub fn is_variable_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }

@@ -2,6 +2,7 @@
 
 use super::row::{Directive, function, restriction};
 use super::{Settings, boolean, room};
+use crate::exec_directory::parts;
 use crate::words;
 
 /// What is done with the home directories, which are read-only at least.
@@ -328,12 +329,5 @@ pub(super) fn clean(path: &str) -> Result<String, String> {
     if path.chars().any(char::is_control) {
         return Err("holds a control character".into());
     }
-    let parts: Vec<&str> = path
-        .split('/')
-        .filter(|part| !part.is_empty() && *part != ".")
-        .collect();
-    if parts.contains(&"..") {
-        return Err("contains '..'".into());
-    }
-    Ok(format!("/{}", parts.join("/")))
+    Ok(format!("/{}", parts(path)?.join("/")))
 }

@@ -146,8 +146,3 @@ pub fn set_no_new_privileges() -> SysResult<()> {
 pub fn set_umask(mask: u32) {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask & 0o777));
 }
-
-/// Sets the file mode creation mask to 0022.
-pub fn reset_umask() {
-    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
-}

@@ -8,7 +8,6 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
-use rustix::thread::UnshareFlags;
 
 use super::{During, SysResult, last_error};
 
@@ -36,53 +35,6 @@ pub const NODEV: u64 = libc::MOUNT_ATTR_NODEV;
 
 /// Nothing on the mount can be executed.
 pub const NOEXEC: u64 = libc::MOUNT_ATTR_NOEXEC;
-
-/// Moves the calling thread, and no other, into a new mount namespace: a copy of the one it is in.
-///
-/// # Errors
-/// `EPERM` without `CAP_SYS_ADMIN`, or where a container forbids it.
-pub fn unshare_mounts() -> SysResult<()> {
-    // SAFETY: the descriptors stay shared with the other threads (no CLONE_FILES), so no other
-    // thread's idea of an open file changes; CLONE_NEWNS separates root and working directory of
-    // this thread only, which is what callers want.
-    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS) }.during("unshare", "CLONE_NEWNS")
-}
-
-/// The mount namespace of the calling thread, as a descriptor that setns(2) takes.
-///
-/// # Errors
-/// Those of openat(2): /proc must be mounted.
-pub fn current_namespace() -> SysResult<OwnedFd> {
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    rustix::fs::open("/proc/thread-self/ns/mnt", flags, rustix::fs::Mode::empty())
-        .during("open", "/proc/thread-self/ns/mnt")
-}
-
-/// Enters a mount namespace; root and working directory become those of the namespace.
-///
-/// # Errors
-/// Those of setns(2): `EINVAL` in a process with several threads.
-pub fn enter_namespace(namespace: impl AsFd) -> SysResult<()> {
-    nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNS).during("setns", "mnt")
-}
-
-/// Enters the mount namespace of process 1, if the calling one is another: a daemon that serves the
-/// host must not be born into the private view of whoever needed it first. Where process 1 cannot
-/// be looked at, this is a container of some kind, and the caller's view is all there is.
-///
-/// # Errors
-/// Those of setns(2).
-pub fn enter_namespace_of_init() -> SysResult<()> {
-    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-    let init = rustix::fs::open("/proc/1/ns/mnt", flags, rustix::fs::Mode::empty());
-    let (Ok(init), Ok(ours)) = (init, current_namespace()) else {
-        return Ok(());
-    };
-    if super::fs::status(&init)?.id == super::fs::status(&ours)?.id {
-        return Ok(());
-    }
-    enter_namespace(init)
-}
 
 /// Makes a detached copy of the mount tree at `dir`: nobody sees it before it is attached.
 ///

@@ -1,4 +1,4 @@
-//! Namespaces besides the mount namespace: made by a thread that ends with its work, handed out by descriptor.
+//! Namespaces: made by a thread that ends with its work, handed out by descriptor.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -6,6 +6,7 @@ use nix::sched::CloneFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
+use super::fs::status;
 use super::{During, SysResult, last_error};
 
 /// A kind of namespace (namespaces(7)).
@@ -65,10 +66,11 @@ impl Kind {
     }
 }
 
-/// Puts the calling thread into a new namespace; for [`Kind::Processes`] its next child.
+/// Puts the calling thread, and no other, into a new namespace; for [`Kind::Processes`] its next child. A new mount
+/// namespace is a copy of the one that it is in, and root and working directory are the thread's own from then on.
 ///
 /// # Errors
-/// Those of unshare(2).
+/// Those of unshare(2): `EPERM` without `CAP_SYS_ADMIN`, or where a container forbids it.
 pub fn unshare(kind: Kind) -> SysResult<()> {
     nix::sched::unshare(kind.flag()).during("unshare", kind.word())
 }
@@ -96,6 +98,22 @@ pub fn at(path: &str) -> SysResult<OwnedFd> {
 /// Those of setns(2): `EINVAL` if it is none of that kind.
 pub fn enter(kind: Kind, namespace: impl AsFd) -> SysResult<()> {
     nix::sched::setns(namespace, kind.flag()).during("setns", kind.word())
+}
+
+/// Enters the mount namespace of process 1, if the calling one is another: a daemon that serves the
+/// host must not be born into the private view of whoever needed it first. Where process 1 cannot
+/// be looked at, this is a container of some kind, and the caller's view is all there is.
+///
+/// # Errors
+/// Those of setns(2).
+pub fn enter_mounts_of_init() -> SysResult<()> {
+    let (Ok(init), Ok(ours)) = (at("/proc/1/ns/mnt"), current(Kind::Mounts)) else {
+        return Ok(());
+    };
+    if status(&init)?.id == status(&ours)?.id {
+        return Ok(());
+    }
+    enter(Kind::Mounts, init)
 }
 
 /// Names the host, in the UTS namespace that the calling thread is in (sethostname(2)).

@@ -195,7 +195,7 @@ pub fn become_clean(name: &str, inherited: &Inherited) -> SysResult<()> {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: ignoring a signal runs no code of ours.
     unsafe { sigaction(Signal::SIGPIPE, &ignore) }.during("sigaction", Signal::SIGPIPE)?;
-    super::ids::reset_umask();
+    super::ids::set_umask(0o022);
     lift_limits();
     super::keyring::join_new_session()?;
     let c_name = CString::new(name).unwrap_or_default();

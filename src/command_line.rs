@@ -16,7 +16,7 @@ use crate::directives;
 use crate::doctor::{Severity, findings, worst};
 use crate::examine;
 use crate::failure::{Failure, Stage};
-use crate::launcher::{self, Launch, Mode, UnitFile};
+use crate::launcher::{self, Launch, Mode, Passed, UnitFile};
 use crate::lease::{self, Found};
 use crate::life::State;
 use crate::names::ServiceName;
@@ -115,6 +115,14 @@ struct Run {
     /// that instance of a template
     #[arg(long, value_name = "FILE", conflicts_with_all = ["command", "pty"])]
     unit_file: Option<String>,
+    /// Run this instance of the template in the unit file: %i
+    #[arg(
+        long,
+        value_name = "INSTANCE",
+        requires = "unit_file",
+        conflicts_with = "unit"
+    )]
+    instance: Option<String>,
     /// Start the service of a unit file again, as its Restart= says
     #[arg(long, requires = "unit_file")]
     supervise: bool,
@@ -316,6 +324,7 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
         unit_file: run.unit_file.as_ref().map(|file| UnitFile {
             file: file.clone(),
             name: run.unit.clone(),
+            instance: run.instance.clone(),
             supervise: run.supervise,
         }),
         set_environment: run.setenv.clone(),
@@ -323,6 +332,7 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
         mode: mode(run),
         quiet: run.quiet,
         daemon_view: run.daemon_view,
+        passed: Passed::from_environment()?,
     })
 }
 

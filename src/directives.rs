@@ -48,6 +48,8 @@ pub struct Settings {
     pub static_user: bool,
     /// `User=`.
     pub user: Option<String>,
+    /// `RememberUser=no`: nobody asks for it again under this name.
+    pub passing: bool,
     /// `Group=`.
     pub group: Option<String>,
     /// `SupplementaryGroups=`.

@@ -138,6 +138,9 @@ pub struct Holder {
     /// Whether others that say so too may have the same directories.
     #[serde(default)]
     pub shares: bool,
+    /// Whether nobody will ask for it again by its name.
+    #[serde(default)]
+    pub passing: bool,
     /// How long processes may go on after SIGTERM before they get SIGKILL, in milliseconds.
     #[serde(default = "default_grace")]
     pub grace: u64,
@@ -156,6 +159,7 @@ impl Holder {
                 .map(|place| (place.kind().word().into(), place.path().into()))
                 .collect(),
             shares: spec.shares(),
+            passing: spec.is_passing(),
             grace: u64::try_from(grace).unwrap_or(u64::MAX),
         }
     }

@@ -3,6 +3,7 @@
 mod acquire;
 pub mod activation;
 mod become_command;
+mod passed;
 mod prepared;
 mod streams;
 mod unit;
@@ -31,6 +32,7 @@ use prepared::{Prepared, Words};
 use unit::Start;
 
 pub use acquire::acquire;
+pub use passed::Passed;
 pub use unit::UnitFile;
 
 /// What stands between the caller and the service.
@@ -61,6 +63,8 @@ pub struct Launch {
     pub quiet: bool,
     /// Accept the daemon's view of the file system.
     pub daemon_view: bool,
+    /// Sockets for the service.
+    pub passed: Passed,
 }
 
 /// Runs the service. Returns the exit status, if it did not become the service.
@@ -77,7 +81,7 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
     refuse_commands(&launch.request)?;
     let (spec, reply) = prepare(launch, &launch.request)?;
     let (user, uid) = (reply.user.clone(), reply.uid);
-    let prepared = Prepared::new(reply, spec.settings().clone(), added, false);
+    let prepared = Prepared::new(reply, &spec, added, launch);
     let apart = spec.settings().namespaces.processes;
     if launch.mode == Mode::InPlace && !apart {
         return Err(prepared.become_words(&words));
@@ -138,7 +142,7 @@ fn launch_unit(launch: &Launch, unit_file: &UnitFile, added: Added) -> Result<u8
     };
     let (spec, reply) = prepare(launch, &ready.request)?;
     let uid = reply.uid;
-    let prepared = Prepared::new(reply, spec.settings().clone(), added, true);
+    let prepared = Prepared::new(reply, &spec, added, launch);
     let commands = spec.settings().commands.clone();
     let outside = std::env::var_os("NOTIFY_SOCKET");
     let around = Around {
@@ -275,6 +279,7 @@ fn check_command(words: &[OsString]) -> Result<Words, Failure> {
         program: argv.first().cloned().unwrap_or_default(),
         argv,
         search: None,
+        gets_sockets: true,
     })
 }
 

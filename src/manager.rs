@@ -138,9 +138,12 @@ impl Manager {
             self.let_go_of(&held, holder);
         }
         let equipped = equipped?;
-        let has = spec.directories().iter().map(Has::from);
-        self.records()
-            .remember(spec.service(), spec.user().as_str(), has);
+        // Of who does not come again only what stays is remembered.
+        if !(spec.is_passing() && spec.directories().is_empty()) {
+            let has = spec.directories().iter().map(Has::from);
+            self.records()
+                .remember(spec.service(), spec.user().as_str(), has);
+        }
         Ok(equipped)
     }
 

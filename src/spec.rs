@@ -61,6 +61,11 @@ impl Spec {
         &self.service
     }
 
+    /// Whether nobody will ask for it again by its name.
+    pub fn is_passing(&self) -> bool {
+        self.settings.passing || self.service.is_passing()
+    }
+
     /// The user that it runs as.
     pub fn user(&self) -> &UserName {
         &self.user

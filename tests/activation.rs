@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command as Program, Stdio};
 
-use dynuser::activation::{Activation, Terms};
+use dynuser::activation::{Activation, List, Terms};
 use dynuser::command_text::Command;
 use dynuser::directives::Settings;
 use dynuser::failure::{Failure, OrFail, Stage};
@@ -35,7 +35,12 @@ impl Plain {
 }
 
 impl Starter for Plain {
-    fn start(&self, command: &Command, more: &[(String, String)]) -> Result<Child, Failure> {
+    fn start(
+        &self,
+        _: List,
+        command: &Command,
+        more: &[(String, String)],
+    ) -> Result<Child, Failure> {
         let child = Self::program(command, more).spawn();
         let child = child.or_fail(Stage::Exec, &command.path)?;
         let pid = rustix::process::Pid::from_raw(child.id().try_into().unwrap()).unwrap();

@@ -27,6 +27,14 @@ pub(super) const TABLE: &[Directive] = &[
         Ok(())
     }),
     function(
+        "RememberUser",
+        "ours: no forgets which number the name had, for a service that does not come again",
+        |s, v| {
+            s.passing = !boolean(v)?;
+            Ok(())
+        },
+    ),
+    function(
         "Group",
         "the first group: one of the host, or of another dynamic user",
         |s, v| {

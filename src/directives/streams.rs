@@ -23,7 +23,7 @@ pub enum Stream {
     Null,
     /// A journal, or the kernel's log: dynuser's own, whoever reads that.
     Log,
-    /// The connection that dynuser was started with as standard input.
+    /// The one socket that was passed (sd_listen_fds(3)), or the connection that dynuser was started with as standard input.
     Socket,
     /// A file.
     File {
@@ -43,6 +43,14 @@ pub struct Streams {
     pub output: Option<Stream>,
     /// `StandardError=`.
     pub error: Option<Stream>,
+}
+
+impl Streams {
+    /// Whether one of them is the service's socket.
+    pub fn any_socket(&self) -> bool {
+        let all = [&self.input, &self.output, &self.error];
+        all.into_iter().flatten().any(|it| *it == Stream::Socket)
+    }
 }
 
 const TERMINAL: &str = "settings of a terminal that only StandardInput=tty would use";

@@ -33,13 +33,18 @@ pub struct Child {
 
 /// What starts the commands of an activation.
 pub trait Starter {
-    /// Starts a command, with `more` variables in its environment. When this returns, the program has been
+    /// Starts a command of a list, with `more` variables in its environment. When this returns, the program has been
     /// executed. The caller waits for it; the child gets the signal mask that is in force now, and must
     /// unblock.
     ///
     /// # Errors
     /// Of the stage that failed.
-    fn start(&self, command: &Command, more: &[(String, String)]) -> Result<Child, Failure>;
+    fn start(
+        &self,
+        list: List,
+        command: &Command,
+        more: &[(String, String)],
+    ) -> Result<Child, Failure>;
 
     /// Becomes the command. Comes back only with the reason why not.
     fn become_it(&self, command: &Command, more: &[(String, String)]) -> Failure;
@@ -220,7 +225,7 @@ impl Driver<'_> {
         let Some(command) = self.activation.command(list, index) else {
             return Event::NotStarted(role, u8::MAX);
         };
-        match self.starter.start(command, variables) {
+        match self.starter.start(list, command, variables) {
             Ok(child) => {
                 let pid = child.pid;
                 match role {

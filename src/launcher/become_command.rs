@@ -68,12 +68,34 @@ impl<'a> Becoming<'a> {
             run::ignore_broken_pipes().or_fail(Stage::Exec, "signals")?;
         }
         // As root what only root has a say in, and the rest as the service, in its own view.
-        let later = streams::connect_as_root(&settings.streams, self.prepared.from_unit)?;
+        let socket = self.socket()?;
+        let later =
+            streams::connect_as_root(&settings.streams, socket.as_ref(), self.prepared.from_unit)?;
         for step in &self.steps {
             self.adopt_step(step)?;
         }
         streams::connect(later, self.words.privilege)?;
         self.stop_without_a_lease()
+    }
+
+    /// What `StandardInput=socket` means: the one socket that was passed, or else what standard input is.
+    fn socket(&self) -> Result<Option<OwnedFd>, Failure> {
+        match self.prepared.settings.streams.any_socket() {
+            true => match self.prepared.passed.only_socket()? {
+                Some(socket) => Ok(Some(socket)),
+                None => streams::own_socket().map(Some),
+            },
+            false => Ok(None),
+        }
+    }
+
+    /// The sockets survive for whom they are, unless the only one is its standard input.
+    fn hand_over_sockets(&self) -> Result<Vec<(String, String)>, Failure> {
+        if !self.words.gets_sockets || self.prepared.settings.streams.any_socket() {
+            return Ok(Vec::new());
+        }
+        self.prepared.passed.hand_over()?;
+        Ok(self.prepared.passed.told())
     }
 
     /// If the holder of the lease has been killed since the fork, the release may have looked for
@@ -242,10 +264,13 @@ impl<'a> Becoming<'a> {
     fn execute(&self) -> Result<Infallible, Failure> {
         self.change_directory()?;
         run::close_descriptors_on_exec().or_fail(Stage::Exec, "descriptors")?;
-        let environment = self
-            .environment
-            .iter()
-            .map(|(name, value)| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()))
+        let told = self.hand_over_sockets()?;
+        let told = told.iter().map(|(name, value)| (name, value.as_bytes()));
+        let environment = self.environment.iter();
+        let environment = environment
+            .map(|(name, value)| (name, value.as_bytes()))
+            .chain(told)
+            .map(|(name, value)| CString::new([name.as_bytes(), b"=", value].concat()))
             .collect::<Result<Vec<_>, _>>()
             .or_fail(Stage::Exec, "the environment")?;
         let subject = self.words.program.to_string_lossy().into_owned();

@@ -12,7 +12,8 @@ use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use super::activation::{Child, Starter};
 use super::become_command::Becoming;
-use super::{Added, report};
+use super::{Added, Launch, Passed, report};
+use crate::activation::List;
 use crate::command_text::{Command, Privilege};
 use crate::directives::{EnvironmentFile, Settings};
 use crate::environment_text;
@@ -21,6 +22,7 @@ use crate::plan::Adopter;
 use crate::protocol::PrepareReply;
 use crate::pty::Session;
 use crate::relay::wait_for;
+use crate::spec::Spec;
 use crate::sys::fs::{self as files, open_file_trusted};
 use crate::sys::own_namespaces::Kind;
 use crate::sys::process_wait::Ended;
@@ -51,6 +53,8 @@ pub(super) struct Words {
     pub(super) argv: Vec<CString>,
     /// Where it is looked for, if not in the service's own PATH.
     pub(super) search: Option<Vec<String>>,
+    /// Whether it gets the service's sockets.
+    pub(super) gets_sockets: bool,
 }
 
 impl Words {
@@ -84,17 +88,14 @@ pub(super) struct Prepared {
     pub(super) working_directory_may_be_missing: bool,
     /// Whether it is from a unit file: then what nobody says is as in systemd, not as in a shell.
     pub(super) from_unit: bool,
+    /// Sockets of the service.
+    pub(super) passed: Passed,
     base: Vec<(String, OsString)>,
     added: Added,
 }
 
 impl Prepared {
-    pub(super) fn new(
-        reply: PrepareReply,
-        settings: Settings,
-        added: Added,
-        from_unit: bool,
-    ) -> Self {
+    pub(super) fn new(reply: PrepareReply, spec: &Spec, added: Added, launch: &Launch) -> Self {
         let namespaces: Vec<(Kind, OwnedFd)> = reply
             .namespaces
             .into_iter()
@@ -117,11 +118,12 @@ impl Prepared {
             namespaces,
             control_group,
             adopter,
-            settings,
+            settings: spec.settings().clone(),
             writable: reply.writable,
             working_directory: reply.working_directory,
             working_directory_may_be_missing: reply.working_directory_may_be_missing,
-            from_unit,
+            from_unit: launch.unit_file.is_some(),
+            passed: launch.passed.clone(),
             base: theirs
                 .map(|(name, value)| (name, OsString::from(value)))
                 .collect(),
@@ -170,7 +172,7 @@ impl Prepared {
         for (name, value) in &self.added.asked {
             put(name, value.clone());
         }
-        for (name, value) in more {
+        for (name, value) in self.passed.variables().iter().chain(more) {
             put(name, value.into());
         }
         environment.retain(|(name, value)| {
@@ -194,6 +196,7 @@ impl Prepared {
     pub(super) fn words(
         &self,
         command: &Command,
+        list: List,
         environment: &[(String, OsString)],
     ) -> Result<Words, Failure> {
         let variables: Vec<(String, String)> = environment
@@ -214,6 +217,7 @@ impl Prepared {
             program: CString::new(command.path.as_str()).or_fail(Stage::Request, &command.path)?,
             argv,
             search: Some(search),
+            gets_sockets: list == List::Start,
         })
     }
 
@@ -290,9 +294,14 @@ impl Prepared {
 }
 
 impl Starter for Prepared {
-    fn start(&self, command: &Command, more: &[(String, String)]) -> Result<Child, Failure> {
+    fn start(
+        &self,
+        list: List,
+        command: &Command,
+        more: &[(String, String)],
+    ) -> Result<Child, Failure> {
         let environment = self.environment(command.privilege, more)?;
-        let words = self.words(command, &environment)?;
+        let words = self.words(command, list, &environment)?;
         self.start_words(&words, environment)
     }
 
@@ -301,7 +310,7 @@ impl Starter for Prepared {
             Ok(environment) => environment,
             Err(failure) => return failure,
         };
-        match self.words(command, &environment) {
+        match self.words(command, List::Start, &environment) {
             Ok(words) => self.becoming(&words, environment, None).become_it(),
             Err(failure) => failure,
         }

@@ -27,9 +27,28 @@ pub(super) struct Later {
     opening: Opening,
 }
 
+const NO_SOCKET: &str =
+    "is no socket; whoever starts the service has to accept the connection, or to bind the socket";
+
+/// What dynuser has as standard input, which has to be a socket.
+pub(super) fn own_socket() -> Result<OwnedFd, Failure> {
+    let (stage, subject) = (Which::Input.stage(), "standard input");
+    let own = files::status(std::io::stdin()).or_fail(stage, subject)?;
+    if own.kind != FileType::Socket {
+        return Err(Failure::new(stage, subject, NO_SOCKET));
+    }
+    // Above 2: standard streams are put in its place before it is.
+    let copy = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3);
+    copy.or_fail(stage, subject)
+}
+
 /// Connects what can be connected as root, and gives what is to be opened as the service: a file in a directory in which
 /// somebody else than root has a say may be a link to anywhere.
-pub(super) fn connect_as_root(streams: &Streams, from_unit: bool) -> Result<Vec<Later>, Failure> {
+pub(super) fn connect_as_root(
+    streams: &Streams,
+    socket: Option<&OwnedFd>,
+    from_unit: bool,
+) -> Result<Vec<Later>, Failure> {
     let input = match &streams.input {
         // A daemon reads nothing from whoever started it.
         None if from_unit => Stream::Null,
@@ -37,11 +56,17 @@ pub(super) fn connect_as_root(streams: &Streams, from_unit: bool) -> Result<Vec<
         Some(stream) => stream.clone(),
     };
     let mut later = Vec::new();
-    later.extend(stream(Which::Input, &input, &input)?);
-    let output = streams.output.clone().unwrap_or(Stream::Log);
-    later.extend(stream(Which::Output, &output, &input)?);
+    later.extend(stream(Which::Input, &input, &input, socket)?);
+    // What talks to a connection answers there.
+    let answers = input == Stream::Socket && streams.output.is_none();
+    let output = match &streams.output {
+        None if answers => Stream::Socket,
+        None => Stream::Log,
+        Some(output) => output.clone(),
+    };
+    later.extend(stream(Which::Output, &output, &input, socket)?);
     match &streams.error {
-        None | Some(Stream::Inherit) if streams.output.is_some() => {
+        None | Some(Stream::Inherit) if streams.output.is_some() || answers => {
             if later.iter().any(|it| it.which == Which::Output) {
                 later.push(Later::of(Which::Error, &output));
             } else {
@@ -49,7 +74,7 @@ pub(super) fn connect_as_root(streams: &Streams, from_unit: bool) -> Result<Vec<
             }
         }
         None => {}
-        Some(error) => later.extend(stream(Which::Error, error, &input)?),
+        Some(error) => later.extend(stream(Which::Error, error, &input, socket)?),
     }
     Ok(later)
 }
@@ -75,7 +100,12 @@ impl Later {
     }
 }
 
-fn stream(which: Which, wanted: &Stream, input: &Stream) -> Result<Option<Later>, Failure> {
+fn stream(
+    which: Which,
+    wanted: &Stream,
+    input: &Stream,
+    socket: Option<&OwnedFd>,
+) -> Result<Option<Later>, Failure> {
     match wanted {
         Stream::Log => {}
         Stream::Inherit => {
@@ -87,18 +117,8 @@ fn stream(which: Which, wanted: &Stream, input: &Stream) -> Result<Option<Later>
         }
         Stream::Null => which.put(&open_plainly("/dev/null", Opening::Plain, which)?)?,
         Stream::Socket => {
-            let own = files::status(std::io::stdin()).or_fail(which.stage(), "fstat")?;
-            if own.kind != FileType::Socket {
-                return Err(Failure::new(
-                    which.stage(),
-                    "standard input",
-                    "is no socket; whoever starts the service has to accept the connection, or to bind the socket",
-                ));
-            }
-            if which != Which::Input {
-                let own = rustix::io::dup(std::io::stdin()).or_fail(which.stage(), "dup")?;
-                which.put(&own)?;
-            }
+            let socket = socket.ok_or(NO_SOCKET);
+            which.put(socket.or_fail(which.stage(), "socket")?)?;
         }
         Stream::File { path, opening } => match open_as_root(path, *opening, which)? {
             Some(file) => which.put(&file)?,

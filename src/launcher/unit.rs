@@ -19,6 +19,8 @@ pub struct UnitFile {
     pub file: String,
     /// What the unit is called instead (`-u`): an instance of a template.
     pub name: Option<String>,
+    /// Which instance of a template it is (`%i`).
+    pub instance: Option<String>,
     /// Start the service again as `Restart=` says.
     pub supervise: bool,
 }
@@ -42,12 +44,10 @@ pub(super) enum Start {
 /// # Errors
 /// Of [`Stage::Request`], with file, line and column.
 pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failure> {
-    let loaded = load(
-        &unit_file.file,
-        unit_file.name.as_deref(),
-        None,
-        Writers::Root,
-    )?;
+    let instance = unit_file.instance.as_deref();
+    let named = instance.map(|instance| name_of_instance(&unit_file.file, instance));
+    let name = named.transpose()?.or_else(|| unit_file.name.clone());
+    let loaded = load(&unit_file.file, name.as_deref(), None, Writers::Root)?;
     let shells = ["/bin/bash", "/bin/sh"];
     let mut context = Context {
         unit_file: Some(loaded.path),
@@ -85,6 +85,20 @@ pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failu
         },
         commands,
     })))
+}
+
+/// What an instance of the template in a file is called.
+fn name_of_instance(file: &str, instance: &str) -> Result<String, Failure> {
+    let last = file.rsplit_once('/').map_or(file, |(_, last)| last);
+    let template = last.strip_suffix(".service").unwrap_or(last);
+    match template.strip_suffix('@') {
+        Some(_) => Ok(format!("{template}{instance}")),
+        None => Err(Failure::new(
+            Stage::Request,
+            file,
+            "is no template, whose name ends in @.service: it has no instances",
+        )),
+    }
 }
 
 /// Applies every line, so that what is wrong with one is told with its place.

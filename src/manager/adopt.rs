@@ -11,7 +11,7 @@ use crate::holder::{HeldBy, Holder, Watched};
 use crate::layout::{HOLDS, LEASES};
 use crate::lease::{self, Found, Lease};
 use crate::life::{Event, State};
-use crate::names::{ServiceName, UserName};
+use crate::names::UserName;
 use crate::notify_files;
 use crate::published;
 use crate::registry::Registry;
@@ -208,8 +208,7 @@ impl Manager {
 
 /// The name and number of a lease, for the registry: not of services that nobody named.
 fn who(lease: &Lease) -> Option<(UserName, Uid)> {
-    let passing = |service: &str| ServiceName::parse(service).is_ok_and(|name| name.is_passing());
-    let named = !lease.services().into_iter().all(passing);
+    let named = !lease.holders.iter().all(|holder| holder.passing);
     let name = UserName::parse(&lease.name).ok().filter(|_| named)?;
     Some((name, Uid::new(lease.uid)?))
 }

@@ -233,7 +233,7 @@ impl Manager {
         if published.is_err() {
             return self.finished(claim.uid, &holder.by, published.map(|()| Entered::Yes));
         }
-        if !spec.service().is_passing() {
+        if !spec.is_passing() {
             self.registry().remember(spec.user(), claim.uid);
         }
         published.map(|()| Entered::Yes)

@@ -96,6 +96,7 @@ mod tests {
                 .map(|path| (Kind::State.word().into(), (*path).into()))
                 .collect(),
             shares: false,
+            passing: false,
             grace: 0,
         });
         lease

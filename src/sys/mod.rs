@@ -35,6 +35,7 @@ pub mod notify;
 pub mod nscd;
 pub mod own_namespaces;
 mod owned;
+pub mod passed;
 pub mod process;
 mod process_known;
 pub mod process_wait;

@@ -1,0 +1,74 @@
+//! Descriptors that are passed to a program by their numbers: sd_listen_fds(3), and those that a supervisor
+//! leaves open for a service.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
+
+use super::{During, SysResult};
+
+/// The first descriptor that is passed on (`SD_LISTEN_FDS_START`).
+pub const FIRST: RawFd = 3;
+
+/// Says whether a descriptor survives execve(2). Whoever owns it in this process goes on owning it.
+///
+/// # Errors
+/// `EBADF`, if there is no such descriptor.
+pub fn survives(number: RawFd, survives: bool) -> SysResult<()> {
+    with(number, |borrowed| {
+        let now = fcntl_getfd(borrowed)?;
+        let flags = match survives {
+            true => now.difference(FdFlags::CLOEXEC),
+            false => now | FdFlags::CLOEXEC,
+        };
+        fcntl_setfd(borrowed, flags)
+    })
+}
+
+/// A copy of a descriptor.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn duplicate(number: RawFd) -> SysResult<OwnedFd> {
+    with(number, |borrowed| fcntl_dupfd_cloexec(borrowed, 0))
+}
+
+fn with<T>(
+    number: RawFd,
+    act: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>,
+) -> SysResult<T> {
+    if number < 0 {
+        return Err(rustix::io::Errno::BADF).during("fcntl", number);
+    }
+    // SAFETY: not -1; borrowed for calls of fcntl(2) alone, which tell whether it is open, and take it from nobody.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    act(borrowed).during("fcntl", number)
+}
+
+/// Puts descriptors to the numbers from [`FIRST`] on, in their order. Whatever had these numbers is closed, and they
+/// belong to nobody in this process: for a child that goes on with nothing of what its parent had open.
+///
+/// # Errors
+/// Those of fcntl(2) and dup3(2).
+pub fn place(descriptors: Vec<OwnedFd>) -> SysResult<()> {
+    let count = RawFd::try_from(descriptors.len()).unwrap_or(RawFd::MAX);
+    let beyond = FIRST.saturating_add(count);
+    // First out of each other's way.
+    let mut copies = Vec::with_capacity(descriptors.len());
+    for descriptor in &descriptors {
+        let copy = fcntl_dupfd_cloexec(descriptor, beyond);
+        copies.push(copy.during("fcntl", descriptor.as_raw_fd())?);
+    }
+    // Their numbers may be those of which the copies are put: to close them afterwards would close the copies.
+    for descriptor in descriptors {
+        drop(descriptor);
+    }
+    for (copy, number) in copies.into_iter().zip(FIRST..) {
+        // SAFETY: numbers alone; what is closed is nobody's any more, as this function demands.
+        let answer = unsafe { libc::dup3(copy.as_raw_fd(), number, libc::O_CLOEXEC) };
+        if answer != number {
+            return Err(super::last_error()).during("dup3", number);
+        }
+    }
+    Ok(())
+}

@@ -208,7 +208,7 @@ pub(crate) fn room(there: usize, more: usize) -> Result<(), String> {
 }
 
 /// `yes` or `no`, and the other words for them (systemd.syntax(7)).
-fn boolean(value: &str) -> Result<bool, String> {
+pub(crate) fn boolean(value: &str) -> Result<bool, String> {
     let is = |words: [&str; 5]| words.iter().any(|word| word.eq_ignore_ascii_case(value));
     match (
         is(["yes", "y", "true", "t", "1"]) || value.eq_ignore_ascii_case("on"),
@@ -221,7 +221,7 @@ fn boolean(value: &str) -> Result<bool, String> {
 }
 
 /// An octal mode of at most four digits' worth.
-fn octal(value: &str) -> Result<u32, String> {
+pub(crate) fn octal(value: &str) -> Result<u32, String> {
     let octal = !value.is_empty() && value.bytes().all(|b| (b'0'..=b'7').contains(&b));
     octal
         .then(|| u32::from_str_radix(value, 8).ok())

@@ -36,6 +36,7 @@ pub mod registry_text;
 pub mod request;
 pub mod seccomp;
 pub mod sizes;
+pub mod socket_unit;
 pub mod spec;
 pub mod specifiers;
 pub mod statuses;

@@ -1,5 +1,5 @@
-//! A service's unit file with its drop-ins, as one: the assignments of each section in order, with specifiers
-//! expanded where systemd expands them (systemd.unit(5)).
+//! A service's or a socket's unit file with its drop-ins, as one: the assignments of each section in order, with
+//! specifiers expanded where systemd expands them (systemd.unit(5)).
 
 #![forbid(unsafe_code)]
 
@@ -44,13 +44,34 @@ pub struct Setting {
     pub place: Place,
 }
 
+/// The types of units that there are here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// What is started: everything that is not the other one.
+    Service,
+    /// What is listened on: a name that ends in `.socket`.
+    Socket,
+}
+
+impl Kind {
+    /// The section of its own, without brackets.
+    pub fn section(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::Socket => "Socket",
+        }
+    }
+}
+
 /// A unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// Its name.
     pub name: UnitName,
-    /// What stands in `[Service]`, in order: the file's, then the drop-ins'.
+    /// What stands in `[Service]` of a service, in order: the file's, then the drop-ins'.
     pub service: Vec<Setting>,
+    /// What stands in `[Socket]` of a socket.
+    pub socket: Vec<Setting>,
     /// What stands in `[Unit]`.
     pub unit: Vec<Setting>,
     /// What stands in `[Install]`.
@@ -59,8 +80,9 @@ pub struct Unit {
     pub unknown: Vec<(String, Place)>,
 }
 
-/// Sections of other types of units: in a service's they are a mistake.
-const OF_OTHERS: [&str; 10] = [
+/// Sections of one type of unit: in that of another one they are a mistake.
+const OF_A_TYPE: [&str; 11] = [
+    "Service",
     "Socket",
     "Timer",
     "Path",
@@ -85,21 +107,24 @@ impl Unit {
         let mut unit = Self {
             name: context.name.clone(),
             service: Vec::new(),
+            socket: Vec::new(),
             unit: Vec::new(),
             install: Vec::new(),
             unknown: Vec::new(),
         };
         let mut faults = Vec::new();
         let mut known = BTreeSet::new();
+        let kind = unit.kind();
         for entry in entries {
             if entry.section.starts_with(PRIVATE) || entry.key.starts_with(PRIVATE) {
                 continue;
             }
             let list = match entry.section.as_str() {
-                "Service" => &mut unit.service,
+                "Service" if kind == Kind::Service => &mut unit.service,
+                "Socket" if kind == Kind::Socket => &mut unit.socket,
                 "Unit" => &mut unit.unit,
                 "Install" => &mut unit.install,
-                other if !OF_OTHERS.contains(&other) => {
+                other if !OF_A_TYPE.contains(&other) => {
                     if known.insert(other) {
                         unit.unknown.push((other.into(), place(entry)));
                     }
@@ -107,7 +132,9 @@ impl Unit {
                 }
                 other => {
                     faults.push(entry.fault(format!(
-                        "[{other}] is no section of a service's unit: [Unit], [Service], [Install] and [X-…] are"
+                        "[{other}] is no section of a {0}'s unit: [Unit], [{1}], [Install] and [X-…] are",
+                        unit.name.suffix(),
+                        kind.section()
                     )));
                     continue;
                 }
@@ -127,6 +154,14 @@ impl Unit {
             Ok(unit)
         } else {
             Err(faults)
+        }
+    }
+
+    /// What type of unit it is, by its name.
+    pub fn kind(&self) -> Kind {
+        match self.name.suffix() {
+            "socket" => Kind::Socket,
+            _ => Kind::Service,
         }
     }
 

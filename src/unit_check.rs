@@ -5,8 +5,9 @@
 use crate::conditions::{self, Conditions};
 use crate::directives::{Effect, Settings, find};
 use crate::request::Request;
+use crate::socket_unit::{self, Draft, SocketUnit};
 use crate::spec::Spec;
-use crate::unit::{Meaning, Place, Setting, Unit, install_row, unit_row};
+use crate::unit::{Kind, Meaning, Place, Setting, Unit, install_row, unit_row};
 
 /// What becomes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct Line {
     pub why: String,
 }
 
-/// What becomes of every line of a unit, in the order of the sections: `[Unit]`, `[Service]`, `[Install]`.
+/// What becomes of every line of a unit, in the order of the sections: `[Unit]`, `[Service]` or `[Socket]`, `[Install]`.
 pub fn lines(unit: &Unit) -> Vec<Line> {
     let mut settings = Settings::default();
     let mut lines: Vec<Line> = Vec::new();
@@ -60,11 +61,21 @@ pub fn lines(unit: &Unit) -> Vec<Line> {
         why,
     };
     for setting in &unit.unit {
-        lines.push(told("Unit", setting, of_unit(setting, &mut settings)));
+        let verdict = of_unit(setting, &mut settings);
+        lines.push(told(
+            "Unit",
+            setting,
+            of_kind(unit.kind(), setting, verdict),
+        ));
     }
     for setting in &unit.service {
         let verdict = of_service(&setting.name, &setting.value, &mut settings);
         lines.push(told("Service", setting, verdict));
+    }
+    let mut draft = Draft::default();
+    for setting in &unit.socket {
+        let verdict = of_socket(&setting.name, &setting.value, &mut draft);
+        lines.push(told("Socket", setting, verdict));
     }
     for setting in &unit.install {
         let verdict = match install_row(&setting.name) {
@@ -94,7 +105,7 @@ pub fn missing(lines: &[Line]) -> Vec<String> {
     let mut names = Vec::new();
     for line in lines.iter().filter(|line| line.verdict == Verdict::Missing) {
         let name = match (line.name.as_str(), line.section.as_str()) {
-            ("", "Service") => String::from("-"),
+            ("", "Service" | "Socket") => String::from("-"),
             ("", section) => format!("[{section}]"),
             (name, _) => name.into(),
         };
@@ -125,6 +136,30 @@ fn of_service(name: &str, value: &str, settings: &mut Settings) -> (Verdict, Str
         }
         // It was allowed to go without.
         Ok(()) => (Verdict::Missing, directive.how.into()),
+    }
+}
+
+fn of_socket(name: &str, value: &str, draft: &mut Draft) -> (Verdict, String) {
+    let Some(row) = socket_unit::find(name) else {
+        return unknown();
+    };
+    match draft.assign(name, value) {
+        Err(why) => (Verdict::Missing, why),
+        Ok(()) if row.effect == Effect::Elsewhere => (Verdict::Ignored, row.how.into()),
+        Ok(()) if row.is_supported() => (Verdict::Enforced, row.how.into()),
+        Ok(()) => (Verdict::Ignored, "asks for nothing".into()),
+    }
+}
+
+/// How often a socket is opened anew is up to whoever starts `dynuser listen`.
+fn of_kind(kind: Kind, setting: &Setting, verdict: (Verdict, String)) -> (Verdict, String) {
+    let of_the_service = unit_row(&setting.name).is_some_and(|it| it.meaning == Meaning::Service);
+    match (kind, of_the_service, verdict.0) {
+        (Kind::Socket, true, Verdict::Enforced) => {
+            let why = "how often a socket is opened: up to whoever starts dynuser listen";
+            (Verdict::Ignored, why.into())
+        }
+        _ => verdict,
     }
 }
 
@@ -159,14 +194,25 @@ fn of_unit(setting: &Setting, settings: &mut Settings) -> (Verdict, String) {
 
 /// What is wrong with all of it together, where each line by itself is right.
 fn as_a_whole(unit: &Unit) -> Option<Line> {
-    let request = Request {
-        service: unit.name.without_suffix(),
-        properties: unit.properties(),
+    let kind = unit.kind();
+    let (why, first) = match kind {
+        Kind::Socket => {
+            let faults = SocketUnit::read(unit).err()?;
+            let whys: Vec<String> = faults.into_iter().map(|fault| fault.what).collect();
+            (whys.join("; "), unit.socket.first())
+        }
+        Kind::Service => {
+            let request = Request {
+                service: unit.name.without_suffix(),
+                properties: unit.properties(),
+            };
+            let failure = Spec::check(&request).err()?;
+            (failure.to_string(), unit.service.first())
+        }
     };
-    let failure = Spec::check(&request).err()?;
-    let place = unit.service.first().map(|setting| setting.place.clone());
+    let place = first.map(|setting| setting.place.clone());
     Some(Line {
-        section: "Service".into(),
+        section: kind.section().into(),
         name: String::new(),
         value: String::new(),
         place: place.unwrap_or(Place {
@@ -175,7 +221,7 @@ fn as_a_whole(unit: &Unit) -> Option<Line> {
             column: 1,
         }),
         verdict: Verdict::Missing,
-        why: failure.to_string(),
+        why,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Finding a service's unit file, its other names, its template and its drop-ins (systemd.unit(5), "Unit File
+//! Finding a service's or a socket's unit file, its other names, its template and its drop-ins (systemd.unit(5), "Unit File
 //! Load Path"), and reading them by descriptor.
 
 mod drop_ins;
@@ -63,7 +63,8 @@ impl From<Unloadable> for Failure {
     }
 }
 
-/// Finds and reads the unit `what`: a path (with a slash in it), or a name that is looked up in the unit folders.
+/// Finds and reads the unit `what`: a path (with a slash in it), or a name that is looked up in the unit folders. Without
+/// `.service` or `.socket` at its end it is a service.
 /// `name` is what it shall be called instead (`-u`): another name, or an instance of the template in the file. A
 /// template without an instance takes its `DefaultInstance=`, or else `instance`.
 ///
@@ -83,12 +84,12 @@ pub fn load(
             Failure::new(Stage::Request, what, "is a path that is not UTF-8 text")
         })?;
         let last = Path::new(path).file_name().and_then(|last| last.to_str());
-        let asked = service(last.unwrap_or(""), what)?;
+        let asked = named(last.unwrap_or(""), "service", what)?;
         let found = follow::unit(path, &asked, writers)?
             .ok_or_else(|| Failure::new(Stage::Request, what, "there is no such file"))?;
         (asked, found)
     } else {
-        let asked = service(what, what)?;
+        let asked = named(what, "service", what)?;
         let found = look_up(&asked, writers)?;
         (asked, found)
     };
@@ -119,15 +120,41 @@ pub fn load(
     })
 }
 
+/// Finds and reads a socket's unit, as [`load`] does a service's: a path that ends in `.socket`, or a name, with or without
+/// that. `name` is what it shall be called instead.
+///
+/// # Errors
+/// As [`load`]; and for what is no socket.
+pub fn load_socket(what: &str, name: Option<&str>, writers: Writers) -> Result<Loaded, Unloadable> {
+    let is_one = what.ends_with(".socket");
+    if !is_one && (what.contains('/') || what.ends_with(".service")) {
+        let why = "is no socket: the name of its file ends in .socket";
+        return Err(Failure::new(Stage::Request, what, why).into());
+    }
+    let whole = match is_one {
+        true => what.to_owned(),
+        false => format!("{what}.socket"),
+    };
+    let loaded = load(&whole, name, None, writers)?;
+    if loaded.name.suffix() != "socket" {
+        let why = format!("leads to {}, which is no socket", loaded.name.full());
+        return Err(Failure::new(Stage::Request, what, why).into());
+    }
+    Ok(loaded)
+}
+
 fn faults(faults: Vec<unit_file::Fault>) -> Unloadable {
     Unloadable::Faults(faults)
 }
 
-/// The name of a service's unit, with or without its suffix.
-fn service(name: &str, subject: &str) -> Result<UnitName, Failure> {
+/// The types of units that can be read.
+const TYPES: [&str; 2] = ["service", "socket"];
+
+/// The name of a unit, with its suffix or without.
+fn named(name: &str, suffix: &str, subject: &str) -> Result<UnitName, Failure> {
     let whole = match name.rsplit_once('.') {
-        Some((_, "service")) => name.to_owned(),
-        _ => format!("{name}.service"),
+        Some((_, own)) if TYPES.contains(&own) => name.to_owned(),
+        _ => format!("{name}.{suffix}"),
     };
     UnitName::parse(&whole).map_err(|why| Failure::new(Stage::Request, subject, why))
 }
@@ -153,7 +180,11 @@ fn choose(
     default: Option<&str>,
 ) -> Result<UnitName, Failure> {
     let refused = |why: String| Failure::new(Stage::Request, own.full(), why);
-    let wanted = wanted.map(|name| service(name, name)).transpose()?;
+    let wanted = wanted.map(|name| named(name, own.suffix(), name));
+    let wanted = wanted.transpose()?;
+    if let Some(wanted) = wanted.as_ref().filter(|it| it.suffix() != own.suffix()) {
+        return Err(refused(format!("cannot be called {}", wanted.full())));
+    }
     let name = match wanted {
         // `-u other`, for a file that is no template, and `-u foo@bar`.
         Some(wanted) if own.instance().is_none() || wanted.instance().is_some() => wanted,

@@ -41,6 +41,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "request",
             "seccomp",
             "sizes",
+            "socket_unit",
             "spec",
             "specifiers",
             "statuses",

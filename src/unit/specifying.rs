@@ -101,12 +101,34 @@ const SPECIFYING: &[(&str, Shape)] = &[
     ("WorkingDirectory", Shape::Whole),
 ];
 
+/// Those of `[Socket]` that do something to the sockets themselves. `TCPCongestion=` and `BindToDevice=` have none.
+const OF_SOCKETS: &[(&str, Shape)] = &[
+    ("FileDescriptorName", Shape::Whole),
+    ("ListenDatagram", Shape::Whole),
+    ("ListenFIFO", Shape::Whole),
+    ("ListenMessageQueue", Shape::Whole),
+    ("ListenNetlink", Shape::Whole),
+    ("ListenSequentialPacket", Shape::Whole),
+    ("ListenSpecial", Shape::Whole),
+    ("ListenStream", Shape::Whole),
+    ("ListenUSBFunction", Shape::Whole),
+    ("Service", Shape::Whole),
+    ("SmackLabel", Shape::Whole),
+    ("SmackLabelIPIn", Shape::Whole),
+    ("SmackLabelIPOut", Shape::Whole),
+    ("SocketGroup", Shape::Whole),
+    ("SocketUser", Shape::Whole),
+    ("Symlinks", Shape::Words),
+];
+
 fn shape(section: &str, name: &str) -> Shape {
+    let listed = |list: &[(&str, Shape)]| {
+        let found = list.iter().find(|(directive, _)| *directive == name);
+        found.map_or(Shape::Never, |(_, shape)| *shape)
+    };
     match section {
-        "Service" => SPECIFYING
-            .iter()
-            .find(|(directive, _)| *directive == name)
-            .map_or(Shape::Never, |(_, shape)| *shape),
+        "Service" => listed(SPECIFYING),
+        "Socket" => listed(OF_SOCKETS),
         "Unit" if name.starts_with("Condition") || name.starts_with("Assert") => Shape::Whole,
         // Names of other units, texts for people: they mean nothing here, so a specifier that cannot be
         // expanded must not stop the service.

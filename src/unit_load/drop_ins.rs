@@ -144,7 +144,7 @@ fn links_to(names: &[UnitName], folders: &[&str]) -> Result<Vec<UnitName>, Failu
                 let template = names.iter().filter_map(UnitName::template).any(|t| t == to);
                 names.contains(&to) || (template && link.is_template())
             });
-            if !leads_here || link.suffix() != "service" {
+            if !leads_here || names.iter().any(|name| name.suffix() != link.suffix()) {
                 continue;
             }
             let instance = names.iter().find_map(|name| name.instance());

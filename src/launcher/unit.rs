@@ -8,7 +8,7 @@ use crate::directives::Settings;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::request::Request;
 use crate::specifiers::{self, Context};
-use crate::unit::Unit;
+use crate::unit::{Kind, Unit};
 use crate::unit_file::Fault;
 use crate::unit_load::{Writers, load};
 
@@ -61,6 +61,10 @@ pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failu
         context.shell = shell.into();
     }
     let unit = Unit::read(&loaded.entries, &context).map_err(told)?;
+    if unit.kind() == Kind::Socket {
+        let why = "is a socket, and no service: dynuser listen --unit-file opens it";
+        return Err(Failure::new(Stage::Request, unit.name.full(), why));
+    }
     let conditions = Conditions::of(&unit.unit).map_err(told)?;
     if let Answer::Skip(why) = condition_look::answer(&conditions)? {
         return Ok(Start::Skip(why));

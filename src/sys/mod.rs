@@ -26,6 +26,7 @@ pub mod ipc;
 pub mod keyring;
 pub mod landlock;
 pub mod limits;
+pub mod listening;
 pub mod lock;
 pub mod memory;
 pub mod mount;

@@ -60,6 +60,15 @@ pub fn peer_uid(socket: impl AsFd) -> SysResult<u32> {
     Ok(raw_credentials(&socket)?.uid)
 }
 
+/// The number of the process at the other end, 0 for one of another PID namespace, and its effective user ID.
+///
+/// # Errors
+/// Those of getsockopt(2).
+pub(super) fn credentials(socket: impl AsFd) -> SysResult<(i32, u32)> {
+    let credentials = raw_credentials(&socket)?;
+    Ok((credentials.pid, credentials.uid))
+}
+
 fn raw_credentials(socket: &impl AsFd) -> SysResult<libc::ucred> {
     let mut credentials = libc::ucred {
         pid: 0,

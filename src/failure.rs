@@ -13,6 +13,8 @@ pub enum Stage {
     Request,
     /// The daemon: not there, not answering, or of no use to this caller.
     Daemon,
+    /// Sockets that are listened on.
+    Sockets,
     /// The working directory.
     WorkingDirectory,
     /// Executing the command.
@@ -74,9 +76,10 @@ pub enum Stage {
 }
 
 /// Every stage with its exit status and the word for it in a D-Bus error name.
-const STAGES: [(Stage, u8, &str); 31] = [
+const STAGES: [(Stage, u8, &str); 32] = [
     (Stage::Request, 1, "InvalidRequest"),
     (Stage::Daemon, 1, "Daemon"),
+    (Stage::Sockets, 1, "Sockets"),
     (Stage::WorkingDirectory, 200, "WorkingDirectory"),
     (Stage::Nice, 201, "Nice"),
     (Stage::Exec, 203, "Exec"),

@@ -74,6 +74,7 @@ pub mod release;
 pub mod removal;
 pub mod root_files;
 pub mod run_folders;
+pub mod sockets;
 pub mod unit_directories;
 pub mod unit_load;
 

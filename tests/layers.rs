@@ -82,6 +82,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "removal",
             "root_files",
             "run_folders",
+            "sockets",
             "unit_directories",
             "unit_load",
         ],

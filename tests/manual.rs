@@ -6,6 +6,7 @@ use std::process::Command;
 
 use dynuser::config::{Config, KEYS};
 use dynuser::directives::{self, Directive, Effect};
+use dynuser::socket_unit;
 
 fn help(verb: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_dynuser"))
@@ -64,12 +65,13 @@ fn every_option_is_in_the_manual_and_every_one_there_exists() {
 /// The manual page of the directives, which is made of the table alone.
 fn directives_page() -> String {
     let mut text = String::from(
-        ".\\\" Made of the table in src/directives: WRITE_GOLDEN=1 cargo test --test manual\n\
+        ".\\\" Made of the tables in src/directives and src/socket_unit: WRITE_GOLDEN=1 cargo test --test manual\n\
         .Dd November 23, 2026\n.Dt DYNUSER.DIRECTIVES 5\n.Os\n.Sh NAME\n.Nm dynuser.directives\n\
         .Nd what dynuser does about each directive of a unit file\n.Sh DESCRIPTION\n\
         The directives of\n.Xr systemd.exec 5 ,\n.Xr systemd.service 5 ,\n.Xr systemd.kill 5\nand\n\
         .Xr systemd.resource-control 5\nthat\n.Xr dynuser 1\nknows, in unit files and with\n.Fl p .\n\
-        They mean what these pages say.\nOne that is in none of the three lists is refused.\n",
+        They mean what these pages say.\nOne that is in none of the three lists is refused.\n\
+        Those of\n.Xr systemd.socket 5\nfollow.\n",
     );
     let mut section = |title: &str, wanted: &dyn Fn(&Directive) -> bool| {
         text.push_str(&format!(".Sh {title}\n.Bl -tag -width Ds\n"));
@@ -96,7 +98,31 @@ fn directives_page() -> String {
         it.effect == Effect::Elsewhere
     });
     section("NOT SUPPORTED", &|it| !it.is_supported());
+    text.push_str(&of_sockets());
     text.push_str(".Sh SEE ALSO\n.Xr dynuser 1\n");
+    text
+}
+
+/// The sections about directives of sockets.
+fn of_sockets() -> String {
+    let mut text = String::from(
+        ".Sh SOCKETS\nDirectives of the section\n.Bq Socket\nin files that end in\n.Pa .socket .\n\
+        Those of\n.Xr systemd.exec 5 ,\n.Xr systemd.kill 5\nand\n.Xr systemd.resource-control 5\nthat are not \
+        listed are about commands of the socket's own, and mean nothing here, as there are none.\n",
+    );
+    let mut section = |title: &str, wanted: &dyn Fn(&socket_unit::Row) -> bool| {
+        text.push_str(&format!(".Ss {title}\n.Bl -tag -width Ds\n"));
+        let mut these: Vec<_> = socket_unit::TABLE.iter().filter(|it| wanted(it)).collect();
+        these.sort_by_key(|row| row.name);
+        for it in these {
+            text.push_str(&format!(".It Cm {} Ns =\n\\&{}.\n", it.name, it.how));
+        }
+        text.push_str(".El\n");
+    };
+    let elsewhere = |it: &socket_unit::Row| it.effect == Effect::Elsewhere;
+    section("Done", &|it| it.is_supported() && !elsewhere(it));
+    section("Without meaning here", &elsewhere);
+    section("Not supported", &|it| !it.is_supported());
     text
 }
 

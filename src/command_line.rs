@@ -1,6 +1,7 @@
 //! The command line: what the words mean, and which verb gets them.
 
 mod check;
+mod listen;
 mod upkeep;
 
 use std::ffi::OsString;
@@ -36,6 +37,8 @@ struct Cli {
 enum Verb {
     /// Run a command as a user that exists only while it runs
     Run(Run),
+    /// Open sockets, and start a service when somebody comes
+    Listen(listen::Listen),
     /// Hold a user while a command runs, or whoever has its descriptor
     Acquire(Acquire),
     /// Take a number out of quarantine, when what stood in the way is gone
@@ -210,6 +213,7 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
                 launcher::launch(&launch)
             }
         }
+        Verb::Listen(options) => listen::listen(&options),
         Verb::Acquire(acquire) => {
             let request = Request {
                 service: acquire.unit,
@@ -333,6 +337,7 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
         quiet: run.quiet,
         daemon_view: run.daemon_view,
         passed: Passed::from_environment()?,
+        notify_socket: std::env::var_os("NOTIFY_SOCKET"),
     })
 }
 

@@ -33,7 +33,7 @@ use unit::Start;
 
 pub use acquire::acquire;
 pub use passed::Passed;
-pub use unit::UnitFile;
+pub use unit::{UnitFile, name_of_instance};
 
 /// What stands between the caller and the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Launch {
     pub daemon_view: bool,
     /// Sockets for the service.
     pub passed: Passed,
+    /// The socket of a supervisor that listens to sd_notify(3).
+    pub notify_socket: Option<OsString>,
 }
 
 /// Runs the service. Returns the exit status, if it did not become the service.
@@ -144,7 +146,7 @@ fn launch_unit(launch: &Launch, unit_file: &UnitFile, added: Added) -> Result<u8
     let uid = reply.uid;
     let prepared = Prepared::new(reply, &spec, added, launch);
     let commands = spec.settings().commands.clone();
-    let outside = std::env::var_os("NOTIFY_SOCKET");
+    let outside = launch.notify_socket.clone();
     let around = Around {
         supervise: unit_file.supervise,
         notify_socket: outside.is_some(),
@@ -184,12 +186,30 @@ fn finish(uid: u32) {
     }
 }
 
-/// A condition of a unit file does not hold: that is said, and is no failure.
-fn skipped(why: &str) -> u8 {
+/// A condition of a unit file does not hold: that is said, and is no failure. Gives the exit status.
+pub fn skipped(why: &str) -> u8 {
     report::say(&format!(
         "dynuser: not started, and nothing is wrong: {why}"
     ));
     0
+}
+
+/// Checks everything that can be checked before a service is started, with nothing taken or changed. `None`, if a
+/// condition of its unit does not hold at the moment.
+///
+/// # Errors
+/// Of [`Stage::Request`], and of [`Stage::User`] for names of users.
+pub fn examine(launch: &Launch) -> Result<Option<Spec>, Failure> {
+    added_environment(launch)?;
+    let Some(unit_file) = &launch.unit_file else {
+        check_command(&launch.command)?;
+        refuse_commands(&launch.request)?;
+        return Spec::check(&launch.request).map(Some);
+    };
+    match unit::read(launch, unit_file)? {
+        Start::Ready(ready) => Spec::check(&ready.request).map(Some),
+        Start::Skip(_) => Ok(None),
+    }
 }
 
 /// Prints what would be done.

@@ -91,16 +91,22 @@ pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failu
     })))
 }
 
-/// What an instance of the template in a file is called.
-fn name_of_instance(file: &str, instance: &str) -> Result<String, Failure> {
+/// What an instance of the template in a file of a service or a socket is called.
+///
+/// # Errors
+/// Of [`Stage::Request`], if it is no template.
+pub fn name_of_instance(file: &str, instance: &str) -> Result<String, Failure> {
     let last = file.rsplit_once('/').map_or(file, |(_, last)| last);
-    let template = last.strip_suffix(".service").unwrap_or(last);
+    let (template, suffix) = match last.rsplit_once('.') {
+        Some((template, suffix @ ("service" | "socket"))) => (template, suffix),
+        _ => (last, "service"),
+    };
     match template.strip_suffix('@') {
-        Some(_) => Ok(format!("{template}{instance}")),
+        Some(_) => Ok(format!("{template}{instance}.{suffix}")),
         None => Err(Failure::new(
             Stage::Request,
             file,
-            "is no template, whose name ends in @.service: it has no instances",
+            "is no template, whose name ends in @: it has no instances",
         )),
     }
 }

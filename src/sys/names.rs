@@ -166,6 +166,19 @@ impl Asked {
     }
 }
 
+/// Asks for a name in this thread, however long that takes: for a program that has nothing else to do yet, and that
+/// must have no other thread afterwards.
+///
+/// # Errors
+/// Those of getpwnam_r(3) and getgrnam_r(3).
+pub fn ask_here(name: &str) -> SysResult<Answer> {
+    let question = Question {
+        name: Some(name.into()),
+        number: None,
+    };
+    look_up_all(&question, &Progress(Arc::default()))
+}
+
 fn look_up_all(question: &Question, progress: &Progress) -> SysResult<Answer> {
     let mut answer = Answer::default();
     if let Some(name) = &question.name {

@@ -141,6 +141,14 @@ pub fn reset_signals(job: bool) -> SysResult<()> {
             return Err(super::last_error()).during("signal", signal);
         }
     }
+    unblock_signals()
+}
+
+/// Lets all signals through again.
+///
+/// # Errors
+/// Those of sigprocmask(2).
+pub fn unblock_signals() -> SysResult<()> {
     nix::sys::signal::sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
         .during("sigprocmask", "none")
 }

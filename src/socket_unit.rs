@@ -86,6 +86,11 @@ struct Limit {
 }
 
 impl Limit {
+    /// Whether the file sets one.
+    fn is_said(self) -> bool {
+        self.interval.is_some() || self.burst.is_some()
+    }
+
     /// The limit, with systemd's defaults for what is not said. Either of them 0: none.
     fn or(self, burst: u32) -> Option<RateLimit> {
         let limit = RateLimit {
@@ -154,7 +159,7 @@ pub struct SocketUnit {
     /// How often the service may be started. With `accept` only where the file sets one: a flood of connections
     /// must not end the service for all the others.
     pub trigger_limit: Option<RateLimit>,
-    /// How often a socket may be looked at.
+    /// How often a socket may be looked at, where the file says that.
     pub poll_limit: Option<RateLimit>,
     /// What the sockets are told.
     pub options: Options,
@@ -228,17 +233,14 @@ impl Draft {
     /// A sentence, for assignments that are each right, but not together.
     pub fn settle(self, name: &UnitName) -> Result<SocketUnit, String> {
         self.fits_together()?;
-        let limit_of = |limit: Limit, once: u32, each: u32| match (self.accept, limit) {
-            (
-                true,
-                Limit {
-                    interval: None,
-                    burst: None,
-                },
-            ) => None,
-            (true, limit) => limit.or(each),
-            (false, limit) => limit.or(once),
+        let both = if self.accept { (200, 150) } else { (20, 15) };
+        let trigger = match (self.accept, self.trigger.is_said()) {
+            // See `trigger_limit`.
+            (true, false) => None,
+            _ => self.trigger.or(both.0),
         };
+        // Without one of its own a socket is looked at as often as somebody is there.
+        let poll = self.poll.is_said().then(|| self.poll.or(both.1)).flatten();
         let service = match (self.accept, self.service) {
             // systemd takes the prefix alone: what instance the socket is of is lost.
             (true, _) => UnitName::parse(&format!("{}@.service", name.prefix()))?,
@@ -252,8 +254,8 @@ impl Draft {
         };
         Ok(SocketUnit {
             name: name.clone(),
-            trigger_limit: limit_of(self.trigger, 20, 200),
-            poll_limit: limit_of(self.poll, 15, 150),
+            trigger_limit: trigger,
+            poll_limit: poll,
             listens: self.listens,
             accept: self.accept,
             service,

@@ -1,5 +1,6 @@
 //! Standard input, output and error.
 
+use super::boolean;
 use super::mounts::clean;
 use super::row::{Directive, elsewhere, function, missing};
 
@@ -43,6 +44,8 @@ pub struct Streams {
     pub output: Option<Stream>,
     /// `StandardError=`.
     pub error: Option<Stream>,
+    /// `NonBlocking=`.
+    pub non_blocking: bool,
 }
 
 impl Streams {
@@ -73,6 +76,14 @@ pub(super) const TABLE: &[Directive] = &[
         "dup2(2); the journal is where dynuser's own goes",
         |s, v| {
             s.streams.error = stream(v, false)?;
+            Ok(())
+        },
+    ),
+    function(
+        "NonBlocking",
+        "fcntl(2), O_NONBLOCK of the sockets that are passed",
+        |s, v| {
+            s.streams.non_blocking = boolean(v)?;
             Ok(())
         },
     ),

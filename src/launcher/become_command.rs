@@ -94,7 +94,8 @@ impl<'a> Becoming<'a> {
         if !self.words.gets_sockets || self.prepared.settings.streams.any_socket() {
             return Ok(Vec::new());
         }
-        self.prepared.passed.hand_over()?;
+        let streams = &self.prepared.settings.streams;
+        self.prepared.passed.hand_over(!streams.non_blocking)?;
         Ok(self.prepared.passed.told())
     }
 

@@ -3,7 +3,7 @@
 use std::os::fd::{OwnedFd, RawFd};
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::sys::passed::{FIRST, duplicate, survives};
+use crate::sys::passed::{FIRST, duplicate, set_blocking, survives};
 
 /// More sockets than any service listens on.
 const MOST: usize = 1024;
@@ -99,12 +99,16 @@ impl Passed {
         told.map(|(name, value)| (name.to_owned(), value)).into()
     }
 
-    /// Lets them survive the execve(2) that follows.
+    /// Lets them survive the execve(2) that follows, and says whether whoever reads there waits.
     ///
     /// # Errors
     /// Of [`Stage::Exec`].
-    pub(super) fn hand_over(&self) -> Result<(), Failure> {
-        self.numbers()
-            .try_for_each(|number| survives(number, true).or_fail(Stage::Exec, "a socket"))
+    pub(super) fn hand_over(&self, blocking: bool) -> Result<(), Failure> {
+        let mut numbers = self.numbers();
+        let ready = numbers.try_for_each(|number| {
+            set_blocking(number, blocking)?;
+            survives(number, true)
+        });
+        ready.or_fail(Stage::Exec, "a socket")
     }
 }

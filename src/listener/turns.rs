@@ -25,6 +25,9 @@ const AT_ONCE: usize = 32;
 /// How long a socket is left alone when there is no room for another connection here: descriptors, memory, processes.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// How often the one service may fail, one time after the other, before that is the end.
+const MOST_FAILURES: u32 = 10;
+
 /// How long what serves may take to end, if its unit does not say.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -55,6 +58,8 @@ pub(super) struct Listener<'a> {
     connections: Connections,
     /// With `Accept=no`: what serves.
     service: Option<u32>,
+    /// How often it has failed, one time after the other.
+    failures: u32,
     /// Children that are nothing to us.
     spared: BTreeSet<u32>,
     started: Rate,
@@ -86,6 +91,7 @@ impl<'a> Listener<'a> {
             signals: Signals::block(&[Signal::SIGCHLD]).or_fail(Stage::Exec, "signals")?,
             connections: Connections::new(unit.max_connections, unit.max_connections_per_source),
             service: None,
+            failures: 0,
             spared: spared.into_iter().collect(),
             started: Rate::default(),
             lines: Lines::default(),
@@ -333,7 +339,7 @@ impl<'a> Listener<'a> {
             }
             if self.service == Some(pid) {
                 self.service = None;
-                self.service_ended()?;
+                self.service_ended(ended)?;
             } else if !self.connections.ends(pid) {
                 continue;
             }
@@ -348,7 +354,20 @@ impl<'a> Listener<'a> {
         Ok(())
     }
 
-    fn service_ended(&mut self) -> Result<(), Failure> {
+    fn service_ended(&mut self, ended: Ended) -> Result<(), Failure> {
+        if badly(ended).is_none() {
+            self.failures = 0;
+        } else {
+            // What waits at the doors would start it again at once.
+            self.failures = self.failures.saturating_add(1);
+            (0..self.doors.len()).for_each(|door| self.close_for_a_while(door));
+            if self.failures >= MOST_FAILURES {
+                self.say(format!(
+                    "{MOST_FAILURES} failures one after the other: no more"
+                ));
+                self.end(Stage::Request.exit_status());
+            }
+        }
         match self.listen.unit.flush_pending {
             true => self.sockets.flush(),
             false => Ok(()),

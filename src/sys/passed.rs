@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 
 use super::{During, SysResult};
@@ -22,6 +23,21 @@ pub fn survives(number: RawFd, survives: bool) -> SysResult<()> {
             false => now | FdFlags::CLOEXEC,
         };
         fcntl_setfd(borrowed, flags)
+    })
+}
+
+/// Says whether reading, writing and accepting wait (`O_NONBLOCK`): for everybody who has the same open file.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn set_blocking(number: RawFd, blocking: bool) -> SysResult<()> {
+    with(number, |borrowed| {
+        let now = fcntl_getfl(borrowed)?;
+        let flags = match blocking {
+            true => now.difference(OFlags::NONBLOCK),
+            false => now | OFlags::NONBLOCK,
+        };
+        fcntl_setfl(borrowed, flags)
     })
 }
 

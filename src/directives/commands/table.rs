@@ -232,14 +232,6 @@ pub(in super::super) const TABLE: &[Directive] = &[
     elsewhere("FileDescriptorStorePreserve", KEEPS_NOTHING),
     missing("Sockets", "descriptors of socket units"),
     missing("OpenFile", "files that are opened before the start"),
-    function("NonBlocking", "no, as no descriptors are passed", |_, v| {
-        let mut wanted = false;
-        set(&mut wanted, v)?;
-        match wanted {
-            true => Err("is not supported: no descriptors are passed".into()),
-            false => Ok(()),
-        }
-    }),
 ];
 
 fn stop_timeout(settings: &mut Settings, value: &str) -> Result<(), String> {

@@ -61,7 +61,6 @@ fn what_is_no_value_is_refused() {
         ("PIDFile", "../x"),
         ("RemainAfterExit", "maybe"),
         ("StartLimitAction", "reboot"),
-        ("NonBlocking", "yes"),
         ("TimeoutStartSec", "soon"),
         ("SuccessExitStatus", "300"),
         ("BusName", "org.example"),

@@ -116,13 +116,23 @@ impl Sockets {
     fn fifo(&mut self, path: &str, uid: u32, gid: u32) -> Result<OwnedFd, Failure> {
         let folder = way::folder(path, self.unit.directory_mode, uid)?;
         let there = file::look(&folder.descriptor, &folder.name).or_fail(STAGE, path)?;
-        let (pinned, found) = match there {
-            // Kept, as systemd does: somebody may be writing already.
-            Some((pinned, found)) if found.kind == FileType::Fifo => {
-                folder.refuse_squatter(path, found.uid, uid)?;
-                (pinned, found)
+        let kept = match there {
+            Some((_, found)) if found.kind != FileType::Fifo => {
+                return Err(in_the_way(path, found.kind));
             }
-            Some((_, found)) => return Err(in_the_way(path, found.kind)),
+            // As systemd does: somebody may be writing already.
+            Some(kept) if folder.is_roots_alone() => Some(kept),
+            // Where others can make names, it may be another name (a hard link) of a FIFO that is elsewhere: that one
+            // would get our owner and mode.
+            Some((_, found)) => {
+                folder.refuse_squatter(path, found.uid, uid)?;
+                file::remove(&folder.descriptor, &folder.name, path).or_fail(STAGE, path)?;
+                None
+            }
+            None => None,
+        };
+        let (pinned, found) = match kept {
+            Some(kept) => kept,
             None => {
                 let made = file::make_fifo(&folder.descriptor, &folder.name, path);
                 let pinned = made.or_fail(STAGE, path)?;

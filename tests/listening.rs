@@ -270,6 +270,21 @@ fn in_a_sticky_folder_what_is_there_already_must_be_ours() {
         symlink("/etc/hostile", "/tmp/link").expect("symlink");
         refused(&[("ListenStream", "/tmp/link")], 0);
         assert!(!Path::new("/etc/hostile").exists());
+        // Another name of a FIFO that is elsewhere: that one is left alone.
+        let fifo = [("ListenFIFO", "/tmp/fifo"), ("SocketMode", "0666")];
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            "/tmp/roots-own",
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .expect("mkfifo");
+        fs::hard_link("/tmp/roots-own", "/tmp/fifo").expect("link");
+        drop(make(&fifo, SOMEBODY).expect("made"));
+        assert_eq!(mode("/tmp/roots-own"), 0o700);
+        assert_eq!(fs::metadata("/tmp/roots-own").expect("there").uid(), 0);
+        assert_eq!(mode("/tmp/fifo"), 0o666);
         // They could rename it: /tmp/theirs may be a link to /etc the moment after.
         folder_of("/tmp/theirs", SOMEBODY, 0o700);
         refused(&[("ListenStream", "/tmp/theirs/sock")], SOMEBODY);
@@ -618,4 +633,60 @@ fn more_than_the_backlog_are_not_kept_waiting() {
         accepted(&sockets);
         connect().expect("room again");
     });
+}
+
+#[test]
+fn check_tells_of_each_line_of_a_socket_and_of_its_drop_ins() {
+    let arena = Arena::new();
+    arena.sh("mkdir -p /etc/systemd/system/foo.socket.d").ok();
+    arena.put(
+        "/etc/systemd/system/foo.socket",
+        "[Unit]\nDescription=x\nStartLimitBurst=3\n[Socket]\nListenStream=/run/%p\nUser=nobody\n\
+         [Install]\nWantedBy=sockets.target\n",
+        0o644,
+    );
+    let told = arena.run(["dynuser", "check", "foo.socket"]).ok();
+    for line in [
+        "foo.socket:3:17: ignored: StartLimitBurst=3",
+        "foo.socket:5:14: enforced: ListenStream=/run/foo (TCP, or a UNIX stream)",
+        "foo.socket:6:6: ignored: User=nobody",
+        "foo.socket: all of it is enforced, 1 lines; 4 mean nothing here",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    let drop_in = "[Socket]\nAccept=yes\nListenNetlink=route 1\nIPAddressDeny=any\n";
+    arena.put("/etc/systemd/system/foo.socket.d/a.conf", drop_in, 0o644);
+    let check = || arena.run(["dynuser", "check", "foo.socket"]);
+    let told = check().fails_with_output(1);
+    assert!(
+        told.contains("a.conf:3:15: not supported: ListenNetlink=route 1"),
+        "{told}"
+    );
+    assert!(
+        told.ends_with("foo.socket: not supported: ListenNetlink IPAddressDeny\n"),
+        "{told}"
+    );
+    let drop_in = "[Socket]\nAccept=yes\nListenDatagram=80\n";
+    arena.put("/etc/systemd/system/foo.socket.d/a.conf", drop_in, 0o644);
+    let told = check().fails_with_output(1);
+    assert!(
+        told.contains("ListenDatagram=[::]:80 has no connections"),
+        "{told}"
+    );
+    arena.append("/etc/systemd/system/foo.socket.d/a.conf", "[Service]");
+    arena.append("/etc/systemd/system/foo.socket.d/a.conf", "User=x");
+    assert!(
+        check()
+            .fails(2)
+            .contains("[Service] is no section of a socket's unit")
+    );
+    // It is no service, and nothing of it runs.
+    arena.sh("rm /etc/systemd/system/foo.socket.d/a.conf").ok();
+    let told = arena
+        .run(["dynuser", "run", "--unit-file", "foo.socket"])
+        .fails(1);
+    assert!(
+        told.contains("is a socket, and no service: dynuser listen"),
+        "{told}"
+    );
 }

@@ -342,4 +342,24 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn any_assignments_are_taken_or_refused(
+        lines in prop::collection::vec((0..TABLE.len(), "(yes|no|[0-9]{1,12}[smKG%]?|/run/[a-z./]{0,8}|@?[a-z:.]{0,6}|\\PC{0,8})"), 0..8),
+    ) {
+        let mut draft = Draft::default();
+        for (at, value) in &lines {
+            let row = &TABLE[*at];
+            let done = draft.assign(row.name, value);
+            // What is not supported is never taken, unless it asks for nothing.
+            let nothing = value.is_empty() || crate::directives::boolean(value) == Ok(false);
+            prop_assert!(row.is_supported() || done.is_err() || nothing);
+        }
+        let name = UnitName::parse("foo.socket").expect("a name");
+        if let Ok(unit) = draft.settle(&name) {
+            prop_assert!(!unit.listens.is_empty() && unit.mode <= 0o777);
+            prop_assert_eq!(unit.accept, unit.service.is_template());
+            prop_assert!(!unit.accept || unit.listens.iter().all(|it| it.kind.is_connected()));
+        }
+    }
 }

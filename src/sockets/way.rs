@@ -35,6 +35,11 @@ pub(super) struct Folder {
 }
 
 impl Folder {
+    /// Whether nobody else can make a name in it.
+    pub(super) fn is_roots_alone(&self) -> bool {
+        self.only_root
+    }
+
     /// Refuses what somebody has put under our name where others can: it is neither used nor removed. `uid` is whose it
     /// is, `owner` whose it shall be.
     pub(super) fn refuse_squatter(&self, path: &str, uid: u32, owner: u32) -> Result<(), Failure> {

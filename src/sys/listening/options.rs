@@ -61,7 +61,12 @@ pub(super) fn set(
         let size = int(size);
         match number(socket, SOL_SOCKET, forced, size) {
             // Without CAP_NET_ADMIN over the network (a container): as much as the host lets anybody have.
-            Err(Errno::PERM) => number(socket, SOL_SOCKET, asked, size),
+            Err(Errno::PERM) => {
+                tracing::warn!(
+                    "{word}: at most net.core.rmem_max or wmem_max without CAP_NET_ADMIN"
+                );
+                number(socket, SOL_SOCKET, asked, size)
+            }
             set => set,
         }
         .during("setsockopt", format!("{word}, {size}"))?;

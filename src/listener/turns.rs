@@ -15,7 +15,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::report;
 use crate::sockets::Sockets;
 use crate::sys::family::{Reaped, reap_any};
-use crate::sys::listening::{Accepted, accept};
+use crate::sys::listening::Accepted;
 use crate::sys::process_wait::Ended;
 use crate::sys::signals::Signals;
 
@@ -195,10 +195,7 @@ impl<'a> Listener<'a> {
             return self.start_service();
         }
         for _ in 0..AT_ONCE {
-            let Some(socket) = self.doors.get(index).map(|door| door.socket) else {
-                break;
-            };
-            match accept(socket) {
+            match self.sockets.accept(index) {
                 Ok(Some(accepted)) => self.let_in(accepted)?,
                 Ok(None) => break,
                 Err(error) => {

@@ -1,6 +1,7 @@
 //! The command line: what the words mean, and which verb gets them.
 
 mod check;
+mod import;
 mod listen;
 mod upkeep;
 
@@ -63,6 +64,8 @@ enum Verb {
     Gc(upkeep::Gc),
     /// Tell what becomes of each line of unit files
     Check(check::Check),
+    /// Write the native service definition of another init system for a unit
+    Import(import::Import),
     /// Look for what is wrong with this host and its configuration
     Doctor {
         /// As an array of objects
@@ -233,6 +236,7 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
         }
         Verb::Doctor { json } => doctor(json),
         Verb::Check(options) => check::check(&options),
+        Verb::Import(options) => import::import(&options),
         Verb::Clean(options) => upkeep::clean(&options),
         Verb::Gc(options) => upkeep::collect(&options),
         Verb::Show { user } => show(&user).map(|()| 0),

@@ -34,6 +34,7 @@ use unit::Start;
 pub use acquire::acquire;
 pub use passed::Passed;
 pub use unit::{UnitFile, name_of_instance};
+pub(crate) use unit::{load_unit, settle, told};
 
 /// What stands between the caller and the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,11 +39,11 @@ pub(super) enum Start {
     Skip(String),
 }
 
-/// Reads the unit file, looks at its conditions, and checks every line of it.
+/// Finds and reads the unit file of a service; with what its specifiers stand for.
 ///
 /// # Errors
 /// Of [`Stage::Request`], with file, line and column.
-pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failure> {
+pub(crate) fn load_unit(unit_file: &UnitFile) -> Result<(Unit, Context), Failure> {
     let instance = unit_file.instance.as_deref();
     let named = instance.map(|instance| name_of_instance(&unit_file.file, instance));
     let name = named.transpose()?.or_else(|| unit_file.name.clone());
@@ -65,30 +65,49 @@ pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failu
         let why = "is a socket, and no service: dynuser listen --unit-file opens it";
         return Err(Failure::new(Stage::Request, unit.name.full(), why));
     }
+    Ok((unit, context))
+}
+
+/// Reads the unit file, looks at its conditions, and checks every line of it.
+///
+/// # Errors
+/// Of [`Stage::Request`], with file, line and column.
+pub(super) fn read(launch: &Launch, unit_file: &UnitFile) -> Result<Start, Failure> {
+    let (unit, context) = load_unit(unit_file)?;
     let conditions = Conditions::of(&unit.unit).map_err(told)?;
     if let Answer::Skip(why) = condition_look::answer(&conditions)? {
         return Ok(Start::Skip(why));
     }
     let mut properties = unit.properties();
     properties.extend(launch.request.properties.iter().cloned());
-    let settings = checked(launch, &unit)?;
-    let expand = |word: &str| specifiers::expand(word, &context);
-    let name = unit.name.full();
-    if settings.commands.pid_file.is_some() && settings.namespaces.processes {
-        let why = "cannot be together with PrivatePIDs=: a number in it means another process here";
-        return Err(Failure::new(Stage::Request, "PIDFile=", why));
-    }
-    let commands = settings
-        .commands
-        .parse(&expand)
-        .or_fail(Stage::Request, &name)?;
+    let (_, commands) = settle(&launch.request.properties, &unit, &context)?;
     Ok(Start::Ready(Box::new(Ready {
         request: Request {
-            service: name,
+            service: unit.name.full(),
             properties,
         },
         commands,
     })))
+}
+
+/// What the lines of a service's unit add up to, with the properties that were given by hand, and its commands.
+///
+/// # Errors
+/// Of [`Stage::Request`], with file, line and column.
+pub(crate) fn settle(
+    by_hand: &[(String, String)],
+    unit: &Unit,
+    context: &Context,
+) -> Result<(Settings, Parsed), Failure> {
+    let settings = checked(by_hand, unit)?;
+    let expand = |word: &str| specifiers::expand(word, context);
+    if settings.commands.pid_file.is_some() && settings.namespaces.processes {
+        let why = "cannot be together with PrivatePIDs=: a number in it means another process here";
+        return Err(Failure::new(Stage::Request, "PIDFile=", why));
+    }
+    let commands = settings.commands.parse(&expand);
+    let commands = commands.or_fail(Stage::Request, unit.name.full())?;
+    Ok((settings, commands))
 }
 
 /// What an instance of the template in a file of a service or a socket is called.
@@ -112,9 +131,9 @@ pub fn name_of_instance(file: &str, instance: &str) -> Result<String, Failure> {
 }
 
 /// Applies every line, so that what is wrong with one is told with its place.
-fn checked(launch: &Launch, unit: &Unit) -> Result<Settings, Failure> {
+fn checked(by_hand: &[(String, String)], unit: &Unit) -> Result<Settings, Failure> {
     let mut settings = Settings::default();
-    let by_hand = || launch.request.properties.iter();
+    let by_hand = || by_hand.iter();
     let fail = |subject: String, why| Failure::new(Stage::Request, subject, why);
     for (name, value) in by_hand().filter(|(name, _)| name == "AllowUnenforced") {
         settings
@@ -141,7 +160,7 @@ fn checked(launch: &Launch, unit: &Unit) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-fn told(faults: Vec<Fault>) -> Failure {
+pub(crate) fn told(faults: Vec<Fault>) -> Failure {
     let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
     Failure::new(Stage::Request, "", lines.join("\n"))
 }

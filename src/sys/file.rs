@@ -9,7 +9,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::fs::{open_beneath, status};
+use super::fs::{open_beneath, set_mode, status};
 use super::{During, SysResult};
 
 /// How each of them is opened: nothing is followed, and nothing is waited for (a FIFO).
@@ -127,11 +127,19 @@ pub fn append_lines(
 /// # Errors
 /// Those of the calls; the old one is there as it was, then, unless only the last fsync(2) failed.
 pub fn replace_whole(dir: impl AsFd, name: &str, content: &[u8]) -> SysResult<()> {
+    replace_whole_with(dir, name, content, 0o600)
+}
+
+/// The same, with these permission bits.
+///
+/// # Errors
+/// As [`replace_whole`].
+pub fn replace_whole_with(dir: impl AsFd, name: &str, content: &[u8], mode: u32) -> SysResult<()> {
     let dir = open_beneath(dir, "")?;
     let new = format!(".{name}.new");
     // Of somebody who was killed in the middle of it.
     remove_file(&dir, &new)?;
-    let done = write_new(&dir, &new, content)
+    let done = write_new(&dir, &new, content, mode)
         .and_then(|()| renameat(&dir, &new, &dir, name).during("renameat", name));
     if let Err(error) = done {
         // The error that counts is the first one.
@@ -141,9 +149,11 @@ pub fn replace_whole(dir: impl AsFd, name: &str, content: &[u8]) -> SysResult<()
     rustix::fs::fsync(&dir).during("fsync", format_args!("the directory of {name}"))
 }
 
-fn write_new(dir: &OwnedFd, name: &str, content: &[u8]) -> SysResult<()> {
+fn write_new(dir: &OwnedFd, name: &str, content: &[u8], mode: u32) -> SysResult<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | CAREFULLY;
     let file = openat(dir, name, flags, Mode::RUSR | Mode::WUSR).during("openat", name)?;
+    // Whatever the umask is; before there is anything in it.
+    set_mode(&file, mode)?;
     let mut file = File::from(file);
     file.write_all(content).during("write", name)?;
     file.sync_all().during("fsync", name)
@@ -158,7 +168,10 @@ pub fn rename_file(dir: impl AsFd, from: &str, to: &str) -> SysResult<()> {
 }
 
 /// Removes a file, if there is one.
-fn remove_file(dir: impl AsFd, name: &str) -> SysResult<()> {
+///
+/// # Errors
+/// Those of unlinkat(2) but `ENOENT`.
+pub fn remove_file(dir: impl AsFd, name: &str) -> SysResult<()> {
     match unlinkat(dir, name, AtFlags::empty()) {
         Err(Errno::NOENT) => Ok(()),
         removed => removed.during("unlinkat", name),

@@ -62,6 +62,16 @@ pub fn is_mount_point(fd: impl AsFd) -> SysResult<bool> {
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
+/// Opens a directory that somebody named, wherever links on the way lead: what is read or written there must be
+/// his to read or write.
+///
+/// # Errors
+/// Those of openat(2).
+pub fn open_named_directory(path: &str) -> SysResult<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).during("openat", path)
+}
+
 /// Opens a directory below `dir` for reading: no link is followed, nothing outside is reached.
 ///
 /// # Errors

@@ -135,6 +135,13 @@ struct Run {
     /// Start the service even if this restriction cannot be enforced here
     #[arg(long, value_name = "DIRECTIVE")]
     allow_unenforced: Vec<String>,
+    /// Write a newline to this descriptor when the service is ready, as s6 and dinit want it: a number, or
+    /// the name of a variable with it
+    #[arg(long, value_name = "FD", value_parser = descriptor, conflicts_with = "pty")]
+    ready_fd: Option<i32>,
+    /// Leave this descriptor open in the service, under the same number
+    #[arg(long, value_name = "FD", value_parser = descriptor)]
+    pass_fd: Vec<i32>,
     /// The command and its arguments. A ! in front leaves it root, inside the sandbox
     #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -166,6 +173,18 @@ struct Daemon {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text:?} is no number"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// The number of a descriptor, or the name of a variable that has it (dinit's `pipevar:NAME`).
+fn descriptor(text: &str) -> Result<i32, String> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let value = match is_number {
+        true => text.to_owned(),
+        false => std::env::var(text)
+            .map_err(|_| format!("{text:?} is neither a number nor a variable with one"))?,
+    };
+    let number = value.parse().ok().filter(|number| *number > 2);
+    number.ok_or_else(|| format!("{value:?} is no descriptor above 2"))
 }
 
 /// Does what the command line says, and gives the exit status.
@@ -216,7 +235,7 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
                 launcher::launch(&launch)
             }
         }
-        Verb::Listen(options) => listen::listen(&options),
+        Verb::Listen(options) => launcher::stay_if_first(|| listen::listen(&options)),
         Verb::Acquire(acquire) => {
             let request = Request {
                 service: acquire.unit,
@@ -340,7 +359,8 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
         mode: mode(run),
         quiet: run.quiet,
         daemon_view: run.daemon_view,
-        passed: Passed::from_environment()?,
+        passed: Passed::from_environment()?.and_left_open(&run.pass_fd)?,
+        ready_fd: run.ready_fd,
         notify_socket: std::env::var_os("NOTIFY_SOCKET"),
     })
 }

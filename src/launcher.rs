@@ -3,10 +3,13 @@
 mod acquire;
 pub mod activation;
 mod become_command;
+mod first_process;
 mod passed;
 mod prepared;
+mod readiness;
 mod streams;
 mod unit;
+mod variables;
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -29,10 +32,13 @@ use crate::sys::process_wait::Ended;
 use crate::sys::random::random_number;
 use activation::Surroundings;
 use prepared::{Prepared, Words};
+use readiness::{Sign, refuse_never_ready, stay_beside};
 use unit::Start;
 
 pub use acquire::acquire;
+pub use first_process::stay_if_first;
 pub use passed::Passed;
+pub use readiness::ReadyFd;
 pub use unit::{UnitFile, name_of_instance};
 pub(crate) use unit::{load_unit, settle, told};
 
@@ -64,10 +70,12 @@ pub struct Launch {
     pub quiet: bool,
     /// Accept the daemon's view of the file system.
     pub daemon_view: bool,
-    /// Sockets for the service.
+    /// Sockets and other descriptors for the service.
     pub passed: Passed,
     /// The socket of a supervisor that listens to sd_notify(3).
     pub notify_socket: Option<OsString>,
+    /// A descriptor of whoever waits until the service is ready: it gets a newline then.
+    pub ready_fd: Option<i32>,
 }
 
 /// Runs the service. Returns the exit status, if it did not become the service.
@@ -76,10 +84,19 @@ pub struct Launch {
 /// Of the stage that failed.
 pub fn launch(launch: &Launch) -> Result<u8, Failure> {
     require_root()?;
+    stay_if_first(|| launch_here(launch))
+}
+
+fn launch_here(launch: &Launch) -> Result<u8, Failure> {
+    let ready = launch.ready_fd.map(ReadyFd::take).transpose()?;
     let added = added_environment(launch)?;
-    if let Some(unit_file) = &launch.unit_file {
-        return launch_unit(launch, unit_file, added);
+    match &launch.unit_file {
+        Some(unit_file) => launch_unit(launch, unit_file, added, ready),
+        None => launch_words(launch, added, ready),
     }
+}
+
+fn launch_words(launch: &Launch, added: Added, ready: Option<ReadyFd>) -> Result<u8, Failure> {
     let words = check_command(&launch.command)?;
     refuse_commands(&launch.request)?;
     let (spec, reply) = prepare(launch, &launch.request)?;
@@ -87,6 +104,9 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
     let prepared = Prepared::new(reply, &spec, added, launch);
     let apart = spec.settings().namespaces.processes;
     if launch.mode == Mode::InPlace && !apart {
+        let ready = ready.map(|ready| stay_beside(ready, Sign::Executed));
+        // Until the end of this function: a drop says that it failed.
+        let _executed = ready.transpose()?;
         return Err(prepared.become_words(&words));
     }
     let talk = !launch.quiet && launch.mode != Mode::InPlace;
@@ -95,7 +115,7 @@ pub fn launch(launch: &Launch) -> Result<u8, Failure> {
     }
     let ended = match launch.mode {
         Mode::Pty => prepared.behind_terminal(&words)?,
-        Mode::Wait | Mode::InPlace => prepared.behind_us(&words)?,
+        Mode::Wait | Mode::InPlace => prepared.behind_us(&words, ready)?,
     };
     // Whatever becomes of the lease, the caller is told how the service ended.
     finish(uid);
@@ -138,28 +158,34 @@ fn prepare(launch: &Launch, request: &Request) -> Result<(Spec, PrepareReply), F
 }
 
 /// Runs the service of a unit file.
-fn launch_unit(launch: &Launch, unit_file: &UnitFile, added: Added) -> Result<u8, Failure> {
+fn launch_unit(
+    launch: &Launch,
+    unit_file: &UnitFile,
+    added: Added,
+    told: Option<ReadyFd>,
+) -> Result<u8, Failure> {
     let ready = match unit::read(launch, unit_file)? {
         Start::Ready(ready) => ready,
         Start::Skip(why) => return Ok(skipped(&why)),
     };
     let (spec, reply) = prepare(launch, &ready.request)?;
-    let uid = reply.uid;
+    let (uid, dynamic) = (reply.uid, spec.is_dynamic());
     let prepared = Prepared::new(reply, &spec, added, launch);
     let commands = spec.settings().commands.clone();
+    refuse_never_ready(&commands, told.is_some())?;
     let outside = launch.notify_socket.clone();
     let around = Around {
         supervise: unit_file.supervise,
-        notify_socket: outside.is_some(),
+        somebody_listens: outside.is_some() || told.is_some(),
         private_pids: spec.settings().namespaces.processes,
     };
     let in_place = needs_a_parent(&commands, &ready.commands, around).is_none();
-    let listens = !in_place && commands.listens_to() != NotifyAccess::None;
+    let speaks = commands.kind().notifies();
+    let ours = !in_place || (told.is_some() && speaks);
+    let listens = ours && commands.listens_to() != NotifyAccess::None;
     let notify = listens.then(NotifyFile::make).transpose()?;
     // In place the service speaks to whoever listens outside.
-    let theirs = outside
-        .clone()
-        .filter(|_| in_place && commands.kind().notifies());
+    let theirs = outside.clone().filter(|_| in_place && speaks);
     let own = notify
         .as_ref()
         .map(|file| file.path.clone().into_os_string());
@@ -172,6 +198,8 @@ fn launch_unit(launch: &Launch, unit_file: &UnitFile, added: Added) -> Result<u8
     let around = Surroundings {
         notify,
         outside,
+        ready: told,
+        uid: dynamic.then_some(uid),
         quiet: launch.quiet,
     };
     let activation = Activation::new(commands, ready.commands, terms);

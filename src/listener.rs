@@ -11,7 +11,7 @@ mod unit;
 use std::ffi::OsString;
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::launcher::{self, Launch, UnitFile};
+use crate::launcher::{self, Launch, ReadyFd, UnitFile};
 use crate::report;
 use crate::socket_unit::{Peer, SocketUnit};
 use crate::sockets::Sockets;
@@ -50,6 +50,8 @@ pub struct Listen {
     pub service: Service,
     /// How it is started, but for its name, and the sockets that it gets.
     pub launch: Launch,
+    /// A descriptor of whoever waits until the sockets are open: it gets a newline then.
+    pub ready_fd: Option<i32>,
     /// Connections that are being served go on when the listener is ended.
     pub leave_connections: bool,
     /// The socket of a supervisor that listens to sd_notify(3): it is told when the sockets are open.
@@ -127,6 +129,7 @@ impl Listen {
 /// owner of the sockets, of the stage of the sockets.
 pub fn listen(listen: &Listen) -> Result<u8, Failure> {
     launcher::require_root()?;
+    let waits = listen.ready_fd.map(ReadyFd::take).transpose()?;
     let spec = listen.rehearse(0)?;
     if let Some(spec) = &spec
         && let Some(user) = listen.shared_user(spec)?
@@ -142,6 +145,9 @@ pub fn listen(listen: &Listen) -> Result<u8, Failure> {
     let patience = spec.and_then(|spec| spec.stop_timeout());
     let ended = Listener::new(listen, &sockets, spared, patience).and_then(|listener| {
         listen.tell("READY=1");
+        if let Some(waits) = waits {
+            waits.tell();
+        }
         listener.run()
     });
     listen.tell("STOPPING=1");

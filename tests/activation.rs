@@ -49,6 +49,7 @@ impl Starter for Plain {
         Ok(Child {
             pid: child.id(),
             pidfd,
+            executed: true,
         })
     }
 
@@ -82,7 +83,7 @@ fn drive(arguments: &[String]) -> ! {
     let around = Surroundings {
         notify,
         outside: std::env::var_os("NOTIFY_SOCKET"),
-        quiet: false,
+        ..Surroundings::default()
     };
     match run(activation, &Plain, around) {
         Ok(status) => std::process::exit(status.into()),

@@ -8,8 +8,9 @@ use crate::directives::{Commands, Parsed, Type, limit};
 pub struct Around {
     /// `--supervise`.
     pub supervise: bool,
-    /// Whoever started us listens to sd_notify(3): there is a `NOTIFY_SOCKET` in our environment.
-    pub notify_socket: bool,
+    /// Whoever started us wants to know when the service is ready: by sd_notify(3) (there is a `NOTIFY_SOCKET` in our
+    /// environment), or by `--ready-fd`.
+    pub somebody_listens: bool,
     /// `PrivatePIDs=`: the first process of a PID namespace is not ours to be.
     pub private_pids: bool,
 }
@@ -34,7 +35,7 @@ pub fn needs_a_parent(
         ),
         (kind == Type::Forking, "Type=forking"),
         (
-            kind.notifies() && !around.notify_socket,
+            kind.notifies() && !around.somebody_listens,
             "Type=notify, and nobody outside listens",
         ),
         // Its signal and messages would go to somebody who knows nothing of it.
@@ -133,7 +134,7 @@ mod tests {
             assert_eq!(reason(&lines, none), None, "{line:?}");
         }
         let outside = Around {
-            notify_socket: true,
+            somebody_listens: true,
             ..none
         };
         assert_eq!(reason(&[start, ("Type", "notify")], outside), None);

@@ -56,6 +56,10 @@ pub(super) struct Listen {
     /// Start the service even if this restriction cannot be enforced here
     #[arg(long, value_name = "DIRECTIVE")]
     allow_unenforced: Vec<String>,
+    /// Write a newline to this descriptor when the sockets are open, as s6 and dinit want it: a number, or
+    /// the name of a variable with it
+    #[arg(long, value_name = "FD", value_parser = super::descriptor)]
+    ready_fd: Option<i32>,
     /// When told to end, leave the connections that are being served to themselves
     #[arg(long)]
     leave_connections: bool,
@@ -103,7 +107,9 @@ pub(super) fn listen(options: &Listen) -> Result<u8, Failure> {
             passed: Passed::default(),
             // It listens to us.
             notify_socket: None,
+            ready_fd: None,
         },
+        ready_fd: options.ready_fd,
         leave_connections: options.leave_connections,
         notify_socket: std::env::var_os("NOTIFY_SOCKET"),
     })

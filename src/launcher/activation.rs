@@ -1,5 +1,6 @@
 //! What drives an activation: starts what is to be started, and tells it what happens.
 
+mod main_process;
 mod messages;
 mod pid_file;
 
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::readiness::ReadyFd;
 use crate::activation::{Action, Activation, Asked, End, Event, List, Look, Role, To};
 use crate::command_text::Command;
 use crate::failure::{Failure, OrFail, Stage};
@@ -18,7 +20,7 @@ use crate::notify_files::NotifyFile;
 use crate::report;
 use crate::statuses::Ending;
 use crate::sys::family::{self, Reaped};
-use crate::sys::process_wait::{Ended, has_ended};
+use crate::sys::process_wait::{Ended, reap};
 use crate::sys::signals::{Received, Signals};
 use crate::sys::{SysResult, notify};
 
@@ -29,12 +31,15 @@ pub struct Child {
     pub pid: u32,
     /// A descriptor of it.
     pub pidfd: OwnedFd,
+    /// Whether its program has been executed. If not, it has said why, and ends.
+    pub executed: bool,
 }
 
 /// What starts the commands of an activation.
 pub trait Starter {
     /// Starts a command of a list, with `more` variables in its environment. When this returns, the program has been
-    /// executed. The caller waits for it; the child gets the signal mask that is in force now, and must
+    /// executed, or has not, as is told. The caller waits for it; the child gets the signal mask that is in force now,
+    /// and must
     /// unblock.
     ///
     /// # Errors
@@ -65,6 +70,10 @@ pub struct Surroundings {
     pub notify: Option<NotifyFile>,
     /// The socket of a supervisor outside that listens to sd_notify(3).
     pub outside: Option<OsString>,
+    /// The descriptor of somebody who waits until the service is ready.
+    pub ready: Option<ReadyFd>,
+    /// The UID of the user that exists for this service alone, if so.
+    pub uid: Option<u32>,
     /// Say nothing about what goes well.
     pub quiet: bool,
 }
@@ -193,6 +202,8 @@ impl Driver<'_> {
                 // execve(2) keeps it: the service would get orphans that it does not know of.
                 family::leave_orphans().or_fail(Stage::Exec, "orphans")?;
                 self.signals = None;
+                // Until the end of this function: a drop says that it failed.
+                let _executed = self.leave_to_helper()?;
                 let command = self.activation.command(List::Start, index);
                 let command = command.ok_or("no command").or_fail(Stage::Exec, "")?;
                 return Err(self.starter.become_it(command, &variables));
@@ -204,6 +215,11 @@ impl Driver<'_> {
                 }
             }
             Action::Tell(text) => {
+                if text == "READY=1"
+                    && let Some(ready) = self.around.ready.take()
+                {
+                    ready.tell();
+                }
                 if let Some(address) = &self.around.outside
                     && let Err(error) = notify::tell(address, text.as_bytes())
                 {
@@ -226,6 +242,14 @@ impl Driver<'_> {
             return Event::NotStarted(role, u8::MAX);
         };
         match self.starter.start(list, command, variables) {
+            // It is no service that has started, and must not be told as one.
+            Ok(child) if !child.executed => match reap(child.pidfd.as_fd()) {
+                Ok(ended) => Event::NotStarted(role, ended.exit_status()),
+                Err(error) => {
+                    report::failure(&Failure::new(Stage::Exec, "waiting", error));
+                    Event::NotStarted(role, u8::MAX)
+                }
+            },
             Ok(child) => {
                 let pid = child.pid;
                 match role {
@@ -291,73 +315,6 @@ impl Driver<'_> {
             if let Some(role) = role {
                 self.tell(Event::Ended(role, end(ended)))?;
             }
-        }
-        Ok(())
-    }
-
-    /// The main process may be a descendant that is no child of ours: its parent takes its status, and
-    /// nobody else learns it. systemd counts that as a good end.
-    fn look_after_stranger(&mut self) -> Result<(), Failure> {
-        let Some(main) = &self.main else {
-            return Ok(());
-        };
-        if !has_ended(main.pidfd.as_fd()).or_fail(Stage::Exec, "waiting")? {
-            return Ok(());
-        }
-        // A child's end is told by the reaping, where its status is.
-        self.reap()?;
-        let Some(main) = &self.main else {
-            return Ok(());
-        };
-        if !has_ended(main.pidfd.as_fd()).or_fail(Stage::Exec, "waiting")? {
-            return Ok(());
-        }
-        self.main = None;
-        self.tell(Event::Ended(Role::Main, End::new(Ending::Status(0))))
-    }
-
-    fn look_for_main(&mut self) -> Result<(), Failure> {
-        let found = match self.activation.looks_for_main() {
-            None => return Ok(()),
-            Some(Look::PidFile(path)) => pid_file::read(&path),
-            Some(Look::OnlyChild) => {
-                let children = family::children(&self.spared).or_fail(Stage::Exec, "children")?;
-                match children.as_slice() {
-                    [child] => Some(*child),
-                    _ => return self.tell(Event::NoMain),
-                }
-            }
-        };
-        match found {
-            Some(pid) => self.main_is(pid),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes a process for the main one, if it is of this service: the number is the service's word.
-    fn main_is(&mut self, pid: u32) -> Result<(), Failure> {
-        let found =
-            family::descendant(pid, &self.spared).or_fail(Stage::Exec, "the main process")?;
-        let Some(pidfd) = found else {
-            return Ok(());
-        };
-        if has_ended(pidfd.as_fd()).or_fail(Stage::Exec, "the main process")? {
-            return Ok(());
-        }
-        self.tell(Event::Main(pid))?;
-        if self.activation.main_pid() == Some(pid) {
-            self.main = Some(Child { pid, pidfd });
-        }
-        Ok(())
-    }
-
-    fn look_for_anybody(&mut self) -> Result<(), Failure> {
-        while self.activation.waits_for_nobody() {
-            let left = family::children(&self.spared).or_fail(Stage::Exec, "children")?;
-            if !left.is_empty() {
-                break;
-            }
-            self.tell(Event::Nobody)?;
         }
         Ok(())
     }

@@ -89,8 +89,11 @@ impl<'a> Becoming<'a> {
         }
     }
 
-    /// The sockets survive for whom they are, unless the only one is its standard input.
+    /// What is passed survives for whom it is, unless the only socket is its standard input.
     fn hand_over_sockets(&self) -> Result<Vec<(String, String)>, Failure> {
+        if self.words.gets_sockets {
+            self.prepared.passed.hand_over_others()?;
+        }
         if !self.words.gets_sockets || self.prepared.settings.streams.any_socket() {
             return Ok(Vec::new());
         }

@@ -2,8 +2,11 @@
 
 use std::os::fd::{OwnedFd, RawFd};
 
+use rustix::io::Errno;
+
 use crate::failure::{Failure, OrFail, Stage};
-use crate::sys::passed::{FIRST, duplicate, set_blocking, survives};
+use crate::sys::SysError;
+use crate::sys::passed::{FIRST, claim, duplicate, set_blocking, survives};
 
 /// More sockets than any service listens on.
 const MOST: usize = 1024;
@@ -18,6 +21,8 @@ pub struct Passed {
     names: Vec<String>,
     /// What every command of the service is told of them.
     variables: Vec<(String, String)>,
+    /// Others, by their numbers (`--pass-fd`): who knows what they are has told the service.
+    others: Vec<RawFd>,
 }
 
 impl Passed {
@@ -56,7 +61,27 @@ impl Passed {
 
     /// The descriptors from 3 on, by their names, with what is told of them.
     pub fn sockets(names: Vec<String>, variables: Vec<(String, String)>) -> Self {
-        Self { names, variables }
+        Self {
+            names,
+            variables,
+            others: Vec::new(),
+        }
+    }
+
+    /// With others that whoever started us left open, under the same numbers. To be called as early as
+    /// [`from_environment`](Self::from_environment).
+    ///
+    /// # Errors
+    /// Of [`Stage::Request`], if one of them is not open, or is passed already.
+    pub fn and_left_open(self, numbers: &[RawFd]) -> Result<Self, Failure> {
+        for number in numbers {
+            let subject = || format!("--pass-fd={number}");
+            claim(*number).map_err(|error| not_left_open(&subject(), error))?;
+        }
+        Ok(Self {
+            others: numbers.into(),
+            ..self
+        })
     }
 
     fn numbers(&self) -> impl Iterator<Item = RawFd> {
@@ -110,5 +135,25 @@ impl Passed {
             survives(number, true)
         });
         ready.or_fail(Stage::Exec, "a socket")
+    }
+
+    /// Lets those that are no sockets survive the execve(2) that follows.
+    ///
+    /// # Errors
+    /// Of [`Stage::Exec`].
+    pub(super) fn hand_over_others(&self) -> Result<(), Failure> {
+        let mut others = self.others.iter();
+        others.try_for_each(|number| survives(*number, true).or_fail(Stage::Exec, "--pass-fd"))
+    }
+}
+
+/// Why a descriptor cannot be had.
+pub(super) fn not_left_open(subject: &str, error: SysError) -> Failure {
+    match error.errno {
+        Errno::BADF => {
+            let why = "is not open, or is named twice: whoever starts us must leave it open";
+            Failure::new(Stage::Request, subject, why)
+        }
+        _ => Failure::new(Stage::Request, subject, error),
     }
 }

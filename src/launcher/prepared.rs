@@ -1,29 +1,27 @@
 //! Everything for the commands of one activation: who they become, what they see, their environment.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::io::Errno;
-use rustix::io::{read, retry_on_intr};
+use rustix::io::{read, retry_on_intr, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 
 use super::activation::{Child, Starter};
 use super::become_command::Becoming;
+use super::readiness::ReadyFd;
+use super::variables::read_variables;
 use super::{Added, Launch, Passed, report};
 use crate::activation::List;
 use crate::command_text::{Command, Privilege};
-use crate::directives::{EnvironmentFile, Settings};
-use crate::environment_text;
+use crate::directives::Settings;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::plan::Adopter;
 use crate::protocol::PrepareReply;
 use crate::pty::Session;
 use crate::relay::wait_for;
 use crate::spec::Spec;
-use crate::sys::fs::{self as files, open_file_trusted};
 use crate::sys::own_namespaces::Kind;
 use crate::sys::process_wait::Ended;
 use crate::sys::run;
@@ -38,9 +36,6 @@ const SEARCH_PATH: [&str; 6] = [
     "/sbin",
     "/bin",
 ];
-
-/// The largest file of variables that is read, in bytes.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// A command as it is executed.
 #[derive(Clone, Debug)]
@@ -252,27 +247,35 @@ impl Prepared {
             run::fork()
         };
         let Some(child) = forked.or_fail(Stage::Exec, "fork")? else {
-            let failure = self.becoming(words, environment, Some(holder)).become_it();
+            let becoming = self.becoming(words, environment, Some(holder));
+            let failure = becoming.become_it();
             report::failure(&failure);
-            drop(open);
+            // Nobody there to read it: then nobody waits for it either.
+            let _told = retry_on_intr(|| write(&open, b"x"));
             run::end_now(failure.exit_status());
         };
         drop(open);
-        let child = Child {
+        let mut child = Child {
             pid: u32::try_from(child.as_raw()).or_fail(Stage::Exec, "fork")?,
             pidfd: open_child(child)?,
+            executed: true,
         };
-        // It is closed by the execution of the command, or by the end of the child.
-        retry_on_intr(|| read(&executed, &mut [0_u8; 1])).or_fail(Stage::Exec, "read")?;
+        // It is closed by the execution of the command, or by the end of a child that was killed before.
+        let told =
+            retry_on_intr(|| read(&executed, &mut [0_u8; 1])).or_fail(Stage::Exec, "read")?;
+        child.executed = told == 0;
         Ok(child)
     }
 
     /// Runs the words of a command line as a child, and is there for its signals and its end.
-    pub(super) fn behind_us(self, words: &Words) -> Result<Ended, Failure> {
+    pub(super) fn behind_us(self, words: &Words, ready: Option<ReadyFd>) -> Result<Ended, Failure> {
         let signals = Signals::block(&[]).or_fail(Stage::Exec, "signals")?;
         let environment = self.environment(words.privilege, &[])?;
         let child = self.start_words(words, environment)?;
         drop(self);
+        if let Some(ready) = ready.filter(|_| child.executed) {
+            ready.tell();
+        }
         wait_for(child.pidfd.as_fd(), &signals)
     }
 
@@ -284,7 +287,10 @@ impl Prepared {
         let environment = self.environment(words.privilege, &[])?;
         let Some(child) = run::fork().or_fail(Stage::Exec, "fork")? else {
             return Err(match session.attach() {
-                Ok(()) => self.becoming(words, environment, Some(holder)).become_it(),
+                Ok(()) => {
+                    let becoming = self.becoming(words, environment, Some(holder));
+                    becoming.become_it()
+                }
                 Err(failure) => failure,
             });
         };
@@ -317,42 +323,8 @@ impl Starter for Prepared {
     }
 }
 
-/// What a file of variables says.
-fn read_variables(
-    file: &EnvironmentFile,
-    privilege: Privilege,
-) -> Result<Vec<(String, String)>, Failure> {
-    let path = &file.path;
-    // Root reads it: in a directory of the service's it may be a link to anything.
-    let opened = match open_file_trusted(path) {
-        Err(error) if file.may_be_missing && error.errno == Errno::NOENT => return Ok(Vec::new()),
-        opened => opened.or_fail(Stage::Request, path)?,
-    };
-    let status = files::status(&opened).or_fail(Stage::Request, path)?;
-    let is_roots = status.uid == 0 && status.mode & 0o022 == 0;
-    if !is_roots && matches!(privilege, Privilege::Full | Privilege::KeepsRoot) {
-        // LD_PRELOAD= would be enough.
-        let why = "is not root's alone, and a command that stays root would have what it says";
-        return Err(Failure::new(Stage::Request, path, why));
-    }
-    let mut text = String::new();
-    let read = opened
-        .take(LARGEST_FILE.saturating_add(1))
-        .read_to_string(&mut text);
-    let length = read.or_fail(Stage::Request, path)?;
-    if u64::try_from(length).map_or(true, |length| length > LARGEST_FILE) {
-        let why = format!("is larger than {LARGEST_FILE} bytes");
-        return Err(Failure::new(Stage::Request, path, why));
-    }
-    let found = environment_text::parse(&text).or_fail(Stage::Request, path)?;
-    for warning in found.warnings {
-        report::say(&format!("dynuser: {path}: {warning}; passed over"));
-    }
-    Ok(found.assignments)
-}
-
 /// A pidfd of a child that nobody has waited for yet, so that its number is still its own.
-fn open_child(child: nix::unistd::Pid) -> Result<OwnedFd, Failure> {
+pub(super) fn open_child(child: nix::unistd::Pid) -> Result<OwnedFd, Failure> {
     let pid = Pid::from_raw(child.as_raw()).ok_or("no process");
     open_process(pid.or_fail(Stage::Exec, "the service")?)
 }

@@ -1,7 +1,7 @@
 //! Descriptors that are passed to a program by their numbers: sd_listen_fds(3), and those that a supervisor
 //! leaves open for a service.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
@@ -87,4 +87,67 @@ pub fn place(descriptors: Vec<OwnedFd>) -> SysResult<()> {
         }
     }
     Ok(())
+}
+
+/// Claims a descriptor that whoever started this process left open: from here on no program that this process
+/// executes has it, unless it [`survives`].
+///
+/// # Errors
+/// `EBADF` if nobody left it open, for those of the standard streams, and for one that was claimed before.
+pub fn claim(number: RawFd) -> SysResult<()> {
+    if number < FIRST {
+        return Err(rustix::io::Errno::BADF).during("fcntl", number);
+    }
+    // All that this process opens or claims is marked: what is not has come over execve(2), and is nobody's.
+    let marked = with(number, |borrowed| fcntl_getfd(borrowed))?.contains(FdFlags::CLOEXEC);
+    match marked {
+        true => Err(rustix::io::Errno::BADF).during("fcntl", number),
+        false => survives(number, false),
+    }
+}
+
+/// Claims one, and owns it.
+///
+/// # Errors
+/// As [`claim`].
+pub fn take(number: RawFd) -> SysResult<OwnedFd> {
+    claim(number)?;
+    // SAFETY: it is open, and was claimed by nobody until a moment ago: no owner in this process has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Whether one can write to a descriptor.
+///
+/// # Errors
+/// Those of fcntl(2).
+pub fn is_writable(descriptor: impl AsFd) -> SysResult<bool> {
+    let flags = fcntl_getfl(descriptor).during("fcntl", "F_GETFL")?;
+    let mode = flags & OFlags::RWMODE;
+    Ok((mode == OFlags::WRONLY || mode == OFlags::RDWR) && !flags.contains(OFlags::PATH))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::IntoRawFd;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn only_what_was_left_open_is_taken_and_only_once() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        assert!(!is_writable(&reader).unwrap());
+        assert!(is_writable(&writer).unwrap());
+        let number = writer.into_raw_fd();
+        let taken = take(number).unwrap();
+        assert_eq!(taken.as_raw_fd(), number);
+        assert_eq!(take(number).unwrap_err().errno, Errno::BADF);
+        survives(number, true).unwrap();
+        assert!(fcntl_getfd(&taken).unwrap().is_empty());
+        let ours = std::fs::File::open("/dev/null").unwrap();
+        for number in [-1, 0, 1, 2, ours.as_raw_fd(), 100_000] {
+            assert_eq!(claim(number).unwrap_err().errno, Errno::BADF, "{number}");
+        }
+    }
 }

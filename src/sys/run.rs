@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
+use nix::sys::wait::WaitStatus;
 use nix::unistd::{ForkResult, Pid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -188,17 +189,7 @@ pub fn wait_for_children() -> SysResult<()> {
 /// # Errors
 /// Those of close_range(2), sigaction(2), keyctl(2) and chdir(2).
 pub fn become_clean(name: &str, inherited: &Inherited) -> SysResult<()> {
-    let mut next: libc::c_uint = 3;
-    let spared = inherited
-        .raw()
-        .filter_map(|fd| libc::c_uint::try_from(fd).ok());
-    for spared in spared {
-        if let Some(before) = spared.checked_sub(1).filter(|before| *before >= next) {
-            close_foreign(next, before)?;
-        }
-        next = spared.saturating_add(1);
-    }
-    close_foreign(next, libc::c_uint::MAX)?;
+    close_all_but(inherited.raw())?;
     reset_signals(true)?;
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     // SAFETY: ignoring a signal runs no code of ours.
@@ -211,16 +202,74 @@ pub fn become_clean(name: &str, inherited: &Inherited) -> SysResult<()> {
     rustix::process::chdir("/").during("chdir", "/")
 }
 
-/// Closes the descriptors from `first` to `last`. Private: only [`become_clean`] knows that they are
-/// nobody's.
+/// Closes all descriptors above 2 but `spared`, which are in rising order. Private: who calls it knows that
+/// the others are nobody's.
+fn close_all_but(spared: impl Iterator<Item = RawFd>) -> SysResult<()> {
+    let mut next: libc::c_uint = 3;
+    for spared in spared.filter_map(|fd| libc::c_uint::try_from(fd).ok()) {
+        if let Some(before) = spared.checked_sub(1).filter(|before| *before >= next) {
+            close_foreign(next, before)?;
+        }
+        next = spared.saturating_add(1);
+    }
+    close_foreign(next, libc::c_uint::MAX)
+}
+
+/// Closes the descriptors from `first` to `last`.
 fn close_foreign(first: libc::c_uint, last: libc::c_uint) -> SysResult<()> {
-    // SAFETY: called first of all, before this process has opened anything of its own: no owner
-    // of a descriptor above 2 exists in it but `Inherited`, whose descriptors are left out.
+    // SAFETY: called by `become_clean` and `stay_with` before this process has opened anything of its own: no
+    // owner of a descriptor above 2 exists in it but those whose descriptors are left out; and by `detach` in
+    // a process that ends without dropping anything but what is left out.
     let answer = unsafe { libc::close_range(first, last, 0) };
     if answer == 0 {
         return Ok(());
     }
     Err(super::last_error()).during("close_range", format!("{first}-{last}"))
+}
+
+/// Starts a process that is no child of this one, and runs `work` in it: it has nothing of this one's but the
+/// descriptors `kept`, no terminal, and `/dev/null` for its standard streams. It ends with what `work` returns.
+///
+/// # Errors
+/// As [`fork`]; `EAGAIN` if the second fork failed.
+pub fn detach(kept: Vec<RawFd>, work: impl FnOnce() -> u8) -> SysResult<()> {
+    wait_for_children()?;
+    let Some(child) = fork()? else {
+        let status = match fork() {
+            Ok(None) => be_alone(kept).map_or(1, |()| work()),
+            Ok(Some(_)) => 0,
+            Err(_) => 1,
+        };
+        end_now(status);
+    };
+    match nix::sys::wait::waitpid(child, None).during("waitpid", child)? {
+        WaitStatus::Exited(_, 0) => Ok(()),
+        _ => Err(rustix::io::Errno::AGAIN).during("fork", "a helper"),
+    }
+}
+
+fn be_alone(mut kept: Vec<RawFd>) -> SysResult<()> {
+    nix::unistd::setsid().during("setsid", "")?;
+    let null = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let null = rustix::fs::open("/dev/null", null, rustix::fs::Mode::empty())
+        .during("open", "/dev/null")?;
+    replace_standard_streams(&null)?;
+    drop(null);
+    kept.sort_unstable();
+    close_all_but(kept.into_iter())?;
+    reset_signals(false)?;
+    ignore_broken_pipes()?;
+    rustix::process::chdir("/").during("chdir", "/")
+}
+
+/// Lets go of all descriptors that whoever started this process left open, but for the standard streams and `kept`:
+/// for the first process of a container, before it opens anything of its own.
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn stay_with(mut kept: Vec<RawFd>) -> SysResult<()> {
+    kept.sort_unstable();
+    close_all_but(kept.into_iter())
 }
 
 /// Descriptors for the daemon: a few for each number that it can hand out.

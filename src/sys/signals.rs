@@ -101,3 +101,71 @@ impl AsFd for Signals {
         self.descriptor.as_fd()
     }
 }
+
+/// Every signal that can be held back and says nothing about this process itself: for the first process of a
+/// PID namespace, to which the kernel sends none whose action is the default one (pid_namespaces(7)).
+#[derive(Debug)]
+pub struct EverySignal {
+    descriptor: SignalFd,
+    original: SigSet,
+}
+
+/// What the kernel sends to a process for a fault of its own.
+const FAULTS: [Signal; 7] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGTRAP,
+    Signal::SIGSYS,
+    Signal::SIGABRT,
+];
+
+impl EverySignal {
+    /// Holds them back, real-time signals too. SIGCHLD gets its default action, as in [`Signals::block`].
+    ///
+    /// # Errors
+    /// Those of sigaction(2), signalfd(2) and sigprocmask(2).
+    pub fn block() -> SysResult<Self> {
+        // SAFETY: the default action is no code of ours.
+        unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }
+            .during("sigaction", "SIGCHLD")?;
+        let mut held = SigSet::all();
+        FAULTS.into_iter().for_each(|fault| held.remove(fault));
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let descriptor = SignalFd::with_flags(&held, flags).during("signalfd", "")?;
+        let original = held
+            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+            .during("sigprocmask", "")?;
+        Ok(Self {
+            descriptor,
+            original,
+        })
+    }
+
+    /// The number of the next signal that has arrived, and whether a process sent it, as in [`Received`].
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub fn next(&self) -> SysResult<Option<(u8, bool)>> {
+        let info = self.descriptor.read_signal().during("read", "signalfd")?;
+        Ok(info.map(|info| {
+            let number = u8::try_from(info.ssi_signo).unwrap_or_default();
+            (number, info.ssi_code <= 0)
+        }))
+    }
+
+    /// Gives the calling thread the mask from before: for the child.
+    ///
+    /// # Errors
+    /// Those of sigprocmask(2).
+    pub fn restore_original(&self) -> SysResult<()> {
+        self.original.thread_set_mask().during("sigprocmask", "")
+    }
+}
+
+impl AsFd for EverySignal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}

@@ -1,5 +1,6 @@
 //! Messages of the service, and whose are listened to.
 
+use super::super::readiness::{Hears, Sign, UntilExecuted, stay_beside};
 use super::Driver;
 use crate::activation::{Event, Notice};
 use crate::directives::NotifyAccess;
@@ -54,5 +55,23 @@ impl Driver<'_> {
                         .is_some()
             }
         })
+    }
+
+    /// Once this process is the service, nobody is here to tell that it is ready.
+    pub(super) fn leave_to_helper(&mut self) -> Result<Option<UntilExecuted>, Failure> {
+        let Some(ready) = self.around.ready.take() else {
+            return Ok(None);
+        };
+        let hears = |file| Hears {
+            file,
+            access: self.activation.listens_to(),
+            uid: self.around.uid,
+            outside: self.around.outside.clone(),
+        };
+        let file = self.around.notify.take();
+        stay_beside(
+            ready,
+            file.map_or(Sign::Executed, |file| Sign::Message(hears(file))),
+        )
     }
 }

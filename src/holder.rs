@@ -144,6 +144,9 @@ pub struct Holder {
     /// How long processes may go on after SIGTERM before they get SIGKILL, in milliseconds.
     #[serde(default = "default_grace")]
     pub grace: u64,
+    /// The assignments that say how its processes are held back, for whoever joins them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confinement: Vec<(String, String)>,
 }
 
 impl Holder {
@@ -161,6 +164,21 @@ impl Holder {
             shares: spec.shares(),
             passing: spec.is_passing(),
             grace: u64::try_from(grace).unwrap_or(u64::MAX),
+            confinement: spec.confinement().to_vec(),
+        }
+    }
+
+    /// A holder of a service that asks for nothing, for unit tests.
+    #[cfg(test)]
+    pub(crate) fn sample(service: &str) -> Self {
+        Self {
+            by: HeldBy::Descriptor { hold: "0".into() },
+            service: service.into(),
+            directories: Vec::new(),
+            shares: false,
+            passing: false,
+            grace: 0,
+            confinement: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@ mod directory;
 
 use core::time::Duration;
 
-use crate::directives::{Settings, TemporaryFileSystem, WorkingDirectory, find};
+use crate::directives::{Settings, TemporaryFileSystem, WorkingDirectory, find, says_how_confined};
 use crate::exec_directory::{ExecDirectory, Ground, Kind};
 use crate::failure::{Failure, Stage};
 use crate::names::{ServiceName, UserName};
@@ -26,6 +26,7 @@ pub struct Spec {
     /// Parents before what is inside them; this is also the order in the environment.
     directories: Vec<Directory>,
     settings: Settings,
+    confinement: Vec<(String, String)>,
 }
 
 impl Spec {
@@ -48,12 +49,20 @@ impl Spec {
         let user = user(&service, &settings)?;
         refuse_what_is_not_in_force(&settings)?;
         let directories = directory::check(&settings)?;
+        let assigned = request.properties.iter();
+        let confinement = assigned.filter(|(name, _)| says_how_confined(name));
         Ok(Self {
             service,
             user,
             directories,
             settings,
+            confinement: confinement.cloned().collect(),
         })
+    }
+
+    /// The assignments that say how its processes are held back, as they came: none of them is a secret.
+    pub fn confinement(&self) -> &[(String, String)] {
+        &self.confinement
     }
 
     /// The service.

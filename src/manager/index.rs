@@ -82,7 +82,7 @@ impl Index {
 mod tests {
     use super::*;
     use crate::exec_directory::Kind;
-    use crate::holder::{HeldBy, Holder};
+    use crate::holder::Holder;
 
     fn lease(name: &str, uid: u32, directories: &[&str]) -> Lease {
         let mut lease = Lease::damaged(uid, "");
@@ -90,14 +90,10 @@ mod tests {
         lease.state = State::Running;
         let directories = directories.iter();
         lease.holders.push(Holder {
-            by: HeldBy::Descriptor { hold: "0".into() },
-            service: name.into(),
             directories: directories
                 .map(|path| (Kind::State.word().into(), (*path).into()))
                 .collect(),
-            shares: false,
-            passing: false,
-            grace: 0,
+            ..Holder::sample(name)
         });
         lease
     }

@@ -109,6 +109,14 @@ pub fn collect(names: &[String]) -> Result<RemovalReply, Failure> {
         .or_fail(Stage::Daemon, "the daemon's answer")
 }
 
+/// Sees to it that there is a daemon: what has ended meanwhile it takes back.
+///
+/// # Errors
+/// Of [`Stage::Daemon`].
+pub fn wake() -> Result<(), Failure> {
+    connect(Instant::now().checked_add(PATIENCE)).map(drop)
+}
+
 fn call(member: &str, body: &(impl Serialize + DynamicType)) -> Result<Message, Failure> {
     Message::method_call(PATH, member)
         .interface(INTERFACE)

@@ -250,6 +250,15 @@ pub fn load_all() -> Result<Vec<Found>, Failure> {
     Ok(found)
 }
 
+/// Reads one lease, or what is wrong with its file. `None`: there is none.
+///
+/// # Errors
+/// Of [`Stage::Daemon`], if that cannot be told.
+pub fn load_one(uid: u32) -> Result<Option<Result<Lease, String>>, Failure> {
+    let path = file_of(uid);
+    load(uid, &path).or_fail(Stage::Daemon, path.display().to_string())
+}
+
 fn load(uid: u32, path: &Path) -> std::io::Result<Option<Result<Lease, String>>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

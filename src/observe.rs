@@ -17,8 +17,8 @@ use crate::plan::questions;
 use crate::spec::Spec;
 use crate::sys::SysResult;
 use crate::sys::fs::{
-    Status, is_empty, is_mount_point, link_target, open_beneath, path_of, pin_beneath, pin_trusted,
-    status,
+    Status, is_empty, is_mount_point, link_target, open_beneath, open_trusted, path_of,
+    pin_beneath, pin_trusted, status,
 };
 
 /// File systems in which services use what the kernel offers: their mounts keep what they allow.
@@ -257,6 +257,20 @@ fn parse_writable_mounts(table: &[u8]) -> Vec<PathBuf> {
         .filter(|mount| mount.writable && !is_hidden(mount, &mounts))
         .map(|mount| mount.path.clone())
         .collect()
+}
+
+/// Where files can be made in a namespace in which all else is read-only, by its mountinfo: in mounts that can be written
+/// to, and in the kernel's trees, as far as nobody but root had a say on the way.
+pub fn writable_places(table: &[u8]) -> Vec<String> {
+    let mounts = mounts(table);
+    let writable = mounts.iter().filter(|it| it.writable);
+    let writable = writable.filter(|it| !is_hidden(it, &mounts));
+    let shown = writable.filter_map(|it| it.path.to_str().map(String::from));
+    let mut places: Vec<String> = shown.chain(KERNEL_TREES.map(String::from)).collect();
+    places.retain(|place| open_trusted(place).is_ok());
+    places.sort_unstable();
+    places.dedup();
+    places
 }
 
 /// Whether a mount, or one that it is mounted in, lies under another one.

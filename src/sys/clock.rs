@@ -12,8 +12,38 @@ pub fn now() -> u64 {
     seconds.saturating_mul(1000).saturating_add(rest)
 }
 
+/// A moment as the host's people have it: year, month, day, hour, minute and second (localtime_r(3), the zone of `TZ` or
+/// `/etc/localtime`). `None` for one that has no such time.
+pub fn local(seconds_since_1970: u64) -> Option<[i32; 6]> {
+    let time = libc::time_t::try_from(seconds_since_1970).ok()?;
+    let mut fields = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: one address is of a time_t that outlives the call, the other has room for what is written.
+    let answer = unsafe { libc::localtime_r(&raw const time, fields.as_mut_ptr()) };
+    if answer.is_null() {
+        return None;
+    }
+    // SAFETY: all zero bytes are a tm, and the call has written over them.
+    let fields = unsafe { fields.assume_init() };
+    Some([
+        fields.tm_year.checked_add(1900)?,
+        fields.tm_mon.checked_add(1)?,
+        fields.tm_mday,
+        fields.tm_hour,
+        fields.tm_min,
+        fields.tm_sec,
+    ])
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_moment_has_a_local_time() {
+        // Nowhere on earth it is another year then: July 2001.
+        let time = super::local(994_000_000).expect("a time");
+        assert_eq!(time.first(), Some(&2001));
+        assert_eq!(super::local(u64::MAX), None);
+    }
+
     #[test]
     fn it_goes_on() {
         let before = super::now();

@@ -102,14 +102,19 @@ fn look(proc: &mut Proc, pid: u32) -> SysResult<Option<Seen>> {
     }))
 }
 
-/// The living processes that descend from this one, but for `spared` and those below these.
+/// The living processes that descend from one, but for `spared` and those below these.
 struct Family {
     proc: Proc,
     members: BTreeMap<u32, Seen>,
 }
 
 impl Family {
+    /// Of this process.
     fn find(spared: &BTreeSet<u32>) -> SysResult<Self> {
+        Self::below(std::process::id(), spared)
+    }
+
+    fn below(us: u32, spared: &BTreeSet<u32>) -> SysResult<Self> {
         let mut proc = Proc::open()?;
         let mut seen = BTreeMap::new();
         for pid in proc.numbers(".").during("getdents", "/proc")? {
@@ -117,7 +122,6 @@ impl Family {
                 seen.insert(pid, one);
             }
         }
-        let us = std::process::id();
         let descends = |mut pid: u32| {
             // No chain of parents is longer than the list, whatever changed while it was read.
             for _ in 0..seen.len() {
@@ -163,6 +167,23 @@ pub fn children(spared: &BTreeSet<u32>) -> SysResult<Vec<u32>> {
     let family = Family::find(spared)?;
     let ours = family.members.iter().filter(|(_, one)| one.parent == us);
     Ok(ours.map(|(pid, _)| *pid).collect())
+}
+
+/// The living processes that descend from `top`, each with a descriptor of it. Whether `top` still was the one that is
+/// meant is for the caller to see afterwards, by a descriptor of it.
+///
+/// # Errors
+/// Those of reading `/proc`, and of pidfd_open(2).
+pub fn below(top: u32) -> SysResult<Vec<(u32, OwnedFd)>> {
+    let mut family = Family::below(top, &BTreeSet::new())?;
+    let members: Vec<u32> = family.members.keys().copied().collect();
+    let mut found = Vec::new();
+    for pid in members {
+        if let Some(pidfd) = family.pin(pid)? {
+            found.push((pid, pidfd));
+        }
+    }
+    Ok(found)
 }
 
 /// A descriptor of a process, if it descends from this one and not from one of `spared`. `None` otherwise.

@@ -1,5 +1,6 @@
 //! Who carries a UID or GID.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::MutexGuard;
 
@@ -65,6 +66,39 @@ pub fn sharing_group(gid: u32) -> SysResult<Vec<Process>> {
             numbers_after(&status, "Groups:").during("read", "Groups of /proc/PID/status")?;
         Ok(groups.contains(&gid))
     })
+}
+
+/// How many living processes carry each number as any of the four UIDs of their first thread. One walk tells of all.
+///
+/// # Errors
+///
+/// Like [`holding`].
+pub fn counted() -> SysResult<BTreeMap<u32, u32>> {
+    let mut counts = BTreeMap::new();
+    Scan::new()?.living(Threads::First, |scan, task| {
+        let Some(ids) = scan.ids(task)? else {
+            return Ok(false);
+        };
+        // A zombie runs nothing. Root's are not looked at: nobody asks, and they are the most.
+        if ids.uids != [0; 4] && scan.living_name(task)?.is_some() {
+            for uid in ids.uids.into_iter().collect::<BTreeSet<u32>>() {
+                let count: &mut u32 = counts.entry(uid).or_default();
+                *count = count.saturating_add(1);
+            }
+        }
+        Ok(false)
+    })?;
+    Ok(counts)
+}
+
+/// Whether the first thread of a process carries `uid` as any of its four UIDs.
+///
+/// # Errors
+///
+/// Like [`holding`].
+pub fn carries(pid: u32, uid: u32) -> SysResult<bool> {
+    let ids = Scan::new()?.ids(Task { pid, tid: pid })?;
+    Ok(ids.is_some_and(|ids| ids.uids.contains(&uid)))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -253,7 +287,7 @@ impl Ids {
         }
     }
 
-    fn from_status(status: &str) -> Result<Self, Errno> {
+    pub(super) fn from_status(status: &str) -> Result<Self, Errno> {
         let four = |key| <[u32; 4]>::try_from(numbers_after(status, key)?).or(Err(Errno::BADMSG));
         Ok(Self {
             uids: four("Uid:")?,
@@ -264,7 +298,7 @@ impl Ids {
 
 /// The numbers of the line of `/proc/PID/status` that begins with `key`. The kernel escapes line ends in
 /// the process's name, which is the only line before them that a process writes.
-fn numbers_after(status: &str, key: &str) -> Result<Vec<u32>, Errno> {
+pub(super) fn numbers_after(status: &str, key: &str) -> Result<Vec<u32>, Errno> {
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix(key))

@@ -2,6 +2,7 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rustix::io::Errno;
@@ -67,6 +68,24 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> SysResult<bool> {
     rustix::io::retry_on_intr(|| poll(&mut watched, Some(&now)))
         .map(|ready| ready > 0)
         .during("poll", "pidfd")
+}
+
+/// Waits until the process behind `pidfd` has ended, at most so long, or for ever. Gives whether it has; nothing is reaped.
+///
+/// # Errors
+/// Those of poll(2).
+pub fn wait_for_end(pidfd: BorrowedFd<'_>, patience: Option<Duration>) -> SysResult<bool> {
+    let end = patience.and_then(|patience| Instant::now().checked_add(patience));
+    loop {
+        let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut watched = [PollFd::new(&pidfd, PollFlags::IN)];
+        match poll(&mut watched, timeout.as_ref()) {
+            // The wait begins anew with what is left of it.
+            Err(Errno::INTR) => {}
+            ready => return ready.map(|ready| ready > 0).during("poll", "pidfd"),
+        }
+    }
 }
 
 /// Sends a signal to the process behind `pidfd`, and to no other that got its number.

@@ -31,6 +31,14 @@ use crate::uid::Uid;
 /// a disk.
 const LAST_WAIT: Duration = Duration::from_secs(10);
 
+/// What a process is called that is about to become a user: ourselves. It has the user's group before it is the user's (a
+/// command of a launcher that was killed, somebody who joins the service), and ends by itself when it finds that there is
+/// no lease any more.
+const OURSELVES: &str = "dynuser";
+
+/// How often it is looked whether that has passed: the look is a long one.
+const LONG_PAUSE: Duration = Duration::from_millis(20);
+
 /// How often it is looked whether they are gone.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -156,12 +164,18 @@ pub fn stop_processes(lease: &Lease) -> Result<(), Failure> {
         return refused(process, "does not end");
     }
     // These run as somebody else, root perhaps: no signal of the user's reaches them.
-    match sharing_group(lease.gid)
-        .or_fail(Stage::User, &lease.name)?
-        .first()
-    {
-        None => Ok(()),
-        Some(process) => refused(process, "is not the user's but has its group; end it"),
+    let deadline = Instant::now().checked_add(LAST_WAIT);
+    loop {
+        let sharing = sharing_group(lease.gid).or_fail(Stage::User, &lease.name)?;
+        let mut strangers = sharing.iter();
+        let is_late = deadline.is_none_or(|deadline| Instant::now() >= deadline);
+        match strangers.find(|process| is_late || !process.name.starts_with(OURSELVES)) {
+            None if sharing.is_empty() => return Ok(()),
+            None => std::thread::sleep(LONG_PAUSE),
+            Some(process) => {
+                return refused(process, "is not the user's but has its group; end it");
+            }
+        }
     }
 }
 

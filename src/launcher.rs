@@ -3,10 +3,12 @@
 mod acquire;
 pub mod activation;
 mod become_command;
+mod enter;
 mod first_process;
 mod passed;
 mod prepared;
 mod readiness;
+mod stop;
 mod streams;
 mod unit;
 mod variables;
@@ -36,16 +38,19 @@ use readiness::{Sign, refuse_never_ready, stay_beside};
 use unit::Start;
 
 pub use acquire::acquire;
+pub use enter::{Enter, enter};
 pub use first_process::stay_if_first;
 pub use passed::Passed;
 pub use readiness::ReadyFd;
+pub use stop::{Stop, stop};
 pub use unit::{UnitFile, name_of_instance};
 pub(crate) use unit::{load_unit, settle, told};
 
 /// What stands between the caller and the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Nothing: the service is executed in place, with the same process ID.
+    #[default]
     InPlace,
     /// This process, which waits.
     Wait,
@@ -54,7 +59,7 @@ pub enum Mode {
 }
 
 /// Everything that `dynuser run` was told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Launch {
     /// The service and its properties.
     pub request: Request,
@@ -340,6 +345,14 @@ struct Added {
     asked: Vec<(String, OsString)>,
 }
 
+/// What a terminal needs, of the caller's.
+fn terminal_variables() -> Vec<(String, OsString)> {
+    let names = ["TERM", "COLORTERM", "NO_COLOR"].into_iter();
+    names
+        .filter_map(|name| Some((name.to_owned(), std::env::var_os(name)?)))
+        .collect()
+}
+
 fn added_environment(launch: &Launch) -> Result<Added, Failure> {
     let callers = |name: &str| std::env::var_os(name).map(|value| (name.to_string(), value));
     let mut added = Added {
@@ -347,8 +360,7 @@ fn added_environment(launch: &Launch) -> Result<Added, Failure> {
         asked: Vec::new(),
     };
     if launch.mode == Mode::Pty {
-        let names = ["TERM", "COLORTERM", "NO_COLOR"];
-        added.terminal.extend(names.into_iter().filter_map(callers));
+        added.terminal = terminal_variables();
     }
     for word in &launch.set_environment {
         let refused = || format!("{word:?} is neither a name nor NAME=VALUE");

@@ -28,6 +28,8 @@ pub(super) struct Becoming<'a> {
     environment: Vec<(String, OsString)>,
     /// The process that holds the lease, if it is another one.
     holder: Option<OwnedFd>,
+    /// What else says that there still is a lease.
+    lease: Option<Box<dyn Fn() -> Result<bool, Failure>>>,
 }
 
 impl<'a> Becoming<'a> {
@@ -49,6 +51,16 @@ impl<'a> Becoming<'a> {
             words,
             environment,
             holder,
+            lease: None,
+        }
+    }
+
+    /// The same for somebody who joins a service: its holder may live on when it has given the lease back. `lease` says
+    /// whether it has not.
+    pub(super) fn joining(self, lease: Box<dyn Fn() -> Result<bool, Failure>>) -> Self {
+        Self {
+            lease: Some(lease),
+            ..self
         }
     }
 
@@ -71,6 +83,10 @@ impl<'a> Becoming<'a> {
         let socket = self.socket()?;
         let later =
             streams::connect_as_root(&settings.streams, socket.as_ref(), self.prepared.from_unit)?;
+        if self.lease.is_some() {
+            // One who comes too late does not take the group either, which would keep the number from being free.
+            self.stop_without_a_lease()?;
+        }
         for step in &self.steps {
             self.adopt_step(step)?;
         }
@@ -108,13 +124,16 @@ impl<'a> Becoming<'a> {
         let Some(holder) = &self.holder else {
             return Ok(());
         };
-        match has_ended(holder.as_fd()).or_fail(Stage::User, "the launcher")? {
-            false => Ok(()),
-            true => Err(Failure::new(
-                Stage::User,
-                "",
-                "the launcher has ended, and the lease with it",
-            )),
+        let fail = |why: &str| Err(Failure::new(Stage::User, "", why));
+        if has_ended(holder.as_fd()).or_fail(Stage::User, "the launcher")? {
+            return fail(match self.lease {
+                None => "the launcher has ended, and the lease with it",
+                Some(_) => "the service has just ended, and the lease with it",
+            });
+        }
+        match self.lease.as_ref().map(|lease| lease()).transpose()? {
+            Some(false) => fail("the service has just ended, and the lease with it"),
+            _ => Ok(()),
         }
     }
 

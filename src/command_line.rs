@@ -1,8 +1,11 @@
 //! The command line: what the words mean, and which verb gets them.
 
 mod check;
+mod enter;
 mod import;
+mod list;
 mod listen;
+mod stop;
 mod upkeep;
 
 use std::ffi::OsString;
@@ -47,12 +50,12 @@ enum Verb {
         /// The user's name or number
         user: String,
     },
+    /// A shell or a command in the sandbox of a service that runs, as its user
+    Enter(enter::Enter),
+    /// End services, and wait until nothing is left of them
+    Stop(stop::Stop),
     /// List the users that exist now
-    List {
-        /// As an array of objects
-        #[arg(long)]
-        json: bool,
-    },
+    List(list::List),
     /// Show one user
     Show {
         /// Its name or number
@@ -244,15 +247,9 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
             Err(launcher::acquire(&request, &acquire.command))
         }
         Verb::Release { user } => release(&user).map(|()| 0),
-        Verb::List { json } => {
-            let found = lease::load_all()?;
-            let text = if json {
-                report::json(&found)
-            } else {
-                report::table(&found)
-            };
-            report::print(&text).map(|()| 0)
-        }
+        Verb::List(options) => list::list(&options).map(|()| 0),
+        Verb::Enter(options) => enter::enter(options),
+        Verb::Stop(options) => stop::stop(options),
         Verb::Doctor { json } => doctor(json),
         Verb::Check(options) => check::check(&options),
         Verb::Import(options) => import::import(&options),

@@ -1,6 +1,7 @@
 //! What people see: failures, tables, the log. The only place that prints.
 
 mod check;
+mod tree;
 mod upkeep;
 
 use std::io::{IsTerminal, Write};
@@ -9,12 +10,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
+use crate::consumption::Consumption;
 use crate::doctor::Finding;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::{Found, Lease};
 use crate::life::State;
 
 pub use check::{checked, checked_json};
+pub use tree::tree;
 pub use upkeep::{privates, privates_json, removed};
 
 /// Where the log goes.
@@ -180,15 +183,16 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
-/// The leases as JSON.
-pub fn json(found: &[Found]) -> String {
-    let list: Vec<serde_json::Value> = found.iter().map(json_of).collect();
+/// The leases as JSON, with what each of them takes.
+pub fn json(found: &[Found], takes: &[Consumption]) -> String {
+    let both = found.iter().zip(takes);
+    let list: Vec<serde_json::Value> = both.map(|(found, takes)| json_of(found, takes)).collect();
     let mut text = serde_json::Value::Array(list).to_string();
     text.push('\n');
     text
 }
 
-fn json_of(found: &Found) -> serde_json::Value {
+fn json_of(found: &Found, takes: &Consumption) -> serde_json::Value {
     match &found.lease {
         Ok(lease) => json!({
             "name": lease.name,
@@ -203,6 +207,13 @@ fn json_of(found: &Found) -> serde_json::Value {
             "since": lease.since,
             "directories": directories(lease),
             "reason": lease.reason,
+            "template": tree::template(lease),
+            "holders": lease.holders.iter().map(|holder| json!({
+                "service": holder.service,
+                "pid": holder.by.pid(),
+            })).collect::<Vec<_>>(),
+            "processes": takes.processes,
+            "memory": takes.memory,
         }),
         Err(why) => json!({
             "name": null, "uid": found.uid, "state": "damaged", "pid": null, "reason": why,

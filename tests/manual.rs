@@ -42,8 +42,8 @@ fn long_options(text: &str, marker: &str) -> BTreeSet<String> {
 #[test]
 fn every_option_is_in_the_manual_and_every_one_there_exists() {
     let mut known: BTreeSet<String> = [
-        "run", "listen", "check", "import", "acquire", "release", "list", "show", "clean", "gc",
-        "doctor", "daemon",
+        "run", "listen", "check", "import", "acquire", "release", "list", "stop", "enter", "show",
+        "clean", "gc", "doctor", "daemon",
     ]
     .iter()
     .flat_map(|verb| long_options(&help(verb), "--"))

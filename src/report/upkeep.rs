@@ -69,7 +69,7 @@ fn changed(at: i64) -> String {
 }
 
 /// A number of bytes with three digits and a unit, as du(1) -h has it, rounded up.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let mut tenths = bytes.saturating_mul(10);
     for unit in ["", "K", "M", "G", "T"] {
         if tenths < 100 && !unit.is_empty() {

@@ -8,6 +8,7 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 
 use super::owned;
 use super::procfs::Proc;
+use super::queues;
 use super::{During, SysError, SysResult, last_error};
 
 const SHM: &str = "/dev/shm";
@@ -31,11 +32,17 @@ impl Ipc {
     ///
     /// # Errors
     ///
-    /// What mounting refuses (`EPERM` without `CAP_SYS_ADMIN`); not that the kernel has no queues.
+    /// What mounting refuses; not that the kernel has no queues. Where nothing may be mounted (`EPERM`, `ENOSYS`), those
+    /// of `/dev/mqueue` are taken, if they are ours.
     pub fn open() -> SysResult<Self> {
         let context = match fsopen(c"mqueue", FsOpenFlags::FSOPEN_CLOEXEC) {
             Ok(context) => context,
             Err(Errno::NODEV) => return Ok(Self { mqueue: None }),
+            Err(Errno::PERM | Errno::ACCESS | Errno::NOSYS) => {
+                return Ok(Self {
+                    mqueue: queues::mounted()?,
+                });
+            }
             Err(errno) => return Err(errno).during("fsopen", "mqueue"),
         };
         fsconfig_create(&context).during("fsconfig", "mqueue")?;

@@ -179,7 +179,8 @@ fn fine(call: &'static str, errno: Errno) -> Result<(), (&'static str, Errno)> {
 }
 
 /// Gives this process a new, empty session keyring without a name (session-keyring(7)), in place of
-/// the one that it inherited. A kernel without keys has none to leave.
+/// the one that it inherited. A kernel without keys has none to leave, and where a filter keeps everybody from them
+/// nobody can use one.
 ///
 /// # Errors
 ///
@@ -187,10 +188,27 @@ fn fine(call: &'static str, errno: Errno) -> Result<(), (&'static str, Errno)> {
 pub fn join_new_session() -> SysResult<()> {
     match keyctl(libc::KEYCTL_JOIN_SESSION_KEYRING, 0, 0) {
         Err(Errno::NOSYS) => Ok(()),
+        Err(Errno::PERM) if are_forbidden() => Ok(()),
         joined => joined
             .map(drop)
             .during("keyctl", "KEYCTL_JOIN_SESSION_KEYRING"),
     }
+}
+
+/// Whether a system-call filter keeps this process, and whatever it starts, from keys altogether, as those of
+/// containers do: keyctl(2) is refused whatever it is to do, also what no kernel knows, and so are the two calls that
+/// make keys. One that is not would let a service leave a key behind, which nobody could take back.
+fn are_forbidden() -> bool {
+    const NOTHING: u32 = u32::MAX;
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: the kernel reads the first two addresses and finds them bad; it makes no key of no kind.
+    let added = unsafe { libc::syscall(libc::SYS_add_key, none, none, none, 0_usize, 0) };
+    let added = (added < 0).then(last_error);
+    // SAFETY: as above.
+    let asked = unsafe { libc::syscall(libc::SYS_request_key, none, none, none, 0) };
+    let asked = (asked < 0).then(last_error);
+    let refused = |errno| [Some(Errno::PERM), Some(Errno::NOSYS)].contains(&errno);
+    keyctl(NOTHING, 0, 0) == Err(Errno::PERM) && refused(added) && refused(asked)
 }
 
 /// keyctl(2) with two numbers.

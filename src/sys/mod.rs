@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod accounts;
+pub mod attribute;
 pub mod bpf;
 pub mod cgroup;
 pub mod child;
@@ -38,10 +39,12 @@ pub mod openers;
 pub mod own_namespaces;
 mod owned;
 pub mod passed;
+pub mod possible;
 pub mod process;
 mod process_known;
 pub mod process_wait;
 mod procfs;
+mod queues;
 pub mod random;
 pub mod remove;
 pub mod run;

@@ -135,6 +135,10 @@ struct Run {
     /// Start the service of a unit file again, as its Restart= says
     #[arg(long, requires = "unit_file")]
     supervise: bool,
+    /// How much stands between the service and the host: full, or a weaker level where the host cannot give that
+    /// (landlock, identity): the same as -p Sandbox=
+    #[arg(long, value_name = "LEVEL", overrides_with = "sandbox")]
+    sandbox: Option<String>,
     /// Start the service even if this restriction cannot be enforced here
     #[arg(long, value_name = "DIRECTIVE")]
     allow_unenforced: Vec<String>,
@@ -331,6 +335,7 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
     let options = [
         ("User", &run.uid),
         ("WorkingDirectory", &run.working_directory),
+        ("Sandbox", &run.sandbox),
     ];
     for (name, value) in options {
         properties.extend(value.as_ref().map(|value| (name.into(), value.clone())));

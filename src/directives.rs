@@ -27,6 +27,7 @@ use std::collections::BTreeSet;
 
 use crate::control_group::ControlGroup;
 use crate::exec_directory::{Kind, Preserve};
+use crate::level::Level;
 
 pub(crate) use commands::limit;
 pub use commands::{Commands, KillMode, NotifyAccess, OnTimeout, Parsed, Patience, Restart, Type};
@@ -90,6 +91,10 @@ pub struct Settings {
     pub no_new_privileges: bool,
     /// Namespaces of its own.
     pub namespaces: Namespaces,
+    /// `Sandbox=`: how much stands between it and the host.
+    pub level: Level,
+    /// What every service with a view of its own has anyway, where it is asked for by name.
+    pub said: BTreeSet<&'static str>,
     /// What is run, and when.
     pub commands: Commands,
     /// Its control group.
@@ -156,6 +161,15 @@ impl Settings {
             }
         }
         self.assigned.insert(directive.name);
+        Ok(())
+    }
+
+    /// Notes whether something is asked for by name that every service with a view of its own has.
+    fn say(&mut self, name: &'static str, asked: bool) -> Result<(), String> {
+        match asked {
+            true => self.said.insert(name),
+            false => self.said.remove(name),
+        };
         Ok(())
     }
 

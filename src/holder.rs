@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::layout::HOLDS;
+use crate::level::Level;
 use crate::spec::Spec;
 use crate::sys::identity::{Identity, reopen};
 use crate::sys::random::hex_id;
@@ -125,6 +126,11 @@ fn default_grace() -> u64 {
     5_000
 }
 
+/// In a lease that does not say it: of a daemon that knew no others.
+fn full() -> Option<Level> {
+    Some(Level::Full)
+}
+
 /// Who holds a lease, and what it holds it for. All of this goes with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -141,6 +147,9 @@ pub struct Holder {
     /// Whether nobody will ask for it again by its name.
     #[serde(default)]
     pub passing: bool,
+    /// The level of its sandbox; nothing, if it is no service.
+    #[serde(default = "full")]
+    pub sandbox: Option<Level>,
     /// How long processes may go on after SIGTERM before they get SIGKILL, in milliseconds.
     #[serde(default = "default_grace")]
     pub grace: u64,
@@ -155,8 +164,11 @@ impl Holder {
     pub fn new(spec: &Spec, by: HeldBy, grace: Duration) -> Self {
         let places = spec.places();
         let grace = spec.stop_timeout().unwrap_or(grace).as_millis();
+        // What holds a user alone runs nothing.
+        let is_service = matches!(by, HeldBy::Process(_));
         Self {
             by,
+            sandbox: is_service.then(|| spec.level()),
             service: spec.service().to_string(),
             directories: places
                 .map(|place| (place.kind().word().into(), place.path().into()))
@@ -177,6 +189,7 @@ impl Holder {
             directories: Vec::new(),
             shares: false,
             passing: false,
+            sandbox: None,
             grace: 0,
             confinement: Vec::new(),
         }

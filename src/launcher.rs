@@ -154,6 +154,12 @@ fn prepare(launch: &Launch, request: &Request) -> Result<(Spec, PrepareReply), F
     let reply = client::prepare(request, launch.daemon_view, told);
     bar.clear();
     let reply = reply?;
+    // A daemon of another version may not know of levels, and a weaker one takes more of the launcher.
+    if reply.sandbox != spec.level().word() {
+        let why = format!("the daemon prepared the level {:?}", reply.sandbox);
+        let subject = format!("--sandbox={}", spec.level().word());
+        return Err(Failure::new(Stage::Daemon, subject, why));
+    }
     for (name, why) in &reply.unenforced {
         report::say(&format!(
             "dynuser: {name}= is not enforced, as you allowed: {why}"

@@ -32,6 +32,10 @@ pub const HOLDS: &str = "/run/dynuser/holds";
 /// can guess: mode 0711.
 pub const NOTIFY: &str = "/run/dynuser/notify";
 
+/// A directory for the temporary files of each user whose services have no /tmp of their own, named by its number and
+/// for it alone: it goes with the lease. Mode 0755.
+pub const TEMPORARY: &str = "/run/dynuser/tmp";
+
 /// The D-Bus socket of the daemon, mode 0600.
 pub const SOCKET: &str = "/run/dynuser/manager";
 

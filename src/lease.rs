@@ -15,6 +15,7 @@ use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::layout::LEASES;
+use crate::level::Level;
 use crate::life::State;
 use crate::sys::fault::{Point, reached};
 use crate::sys::gone;
@@ -56,6 +57,9 @@ pub struct Lease {
     pub holders: Vec<Holder>,
     /// The directories in /run that were made under it, and go with it: noted before they are made.
     pub made: Vec<String>,
+    /// The boundary directories that its user may search: noted before he may.
+    #[serde(default)]
+    pub passes: Vec<String>,
     /// The numbers of other dynamic users whose groups its processes have.
     #[serde(default)]
     pub uses: Vec<u32>,
@@ -140,6 +144,12 @@ impl Lease {
         self.state == State::Running && self.holders.iter().all(Holder::has_ended)
     }
 
+    /// The level of the sandbox of its services, which have the same; nothing, if none of its holders is a service.
+    pub fn sandbox(&self) -> Option<Level> {
+        let levels = self.holders.iter().filter_map(|holder| holder.sandbox);
+        levels.max()
+    }
+
     /// Whether its state says something, or its file could not be read.
     pub fn is_damaged(&self) -> bool {
         self.name.is_empty()
@@ -171,6 +181,7 @@ impl Lease {
             pid_namespace_handle: None,
             holders: Vec::new(),
             made: Vec::new(),
+            passes: Vec::new(),
             control_groups: Vec::new(),
             uses: Vec::new(),
             kept: Vec::new(),

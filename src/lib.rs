@@ -12,6 +12,7 @@ pub mod names;
 pub mod uid;
 
 // Layer 1: what to do, decided from words and facts. Pure.
+pub mod access_list;
 pub mod activation;
 pub mod bpf_code;
 pub mod candidates;
@@ -30,6 +31,7 @@ pub mod doctor;
 pub mod environment_text;
 pub mod exec_directory;
 pub mod import;
+pub mod level;
 pub mod life;
 pub mod observed;
 pub mod packet_filter;
@@ -80,7 +82,9 @@ pub mod release;
 pub mod removal;
 pub mod root_files;
 pub mod run_folders;
+pub mod search_right;
 pub mod sockets;
+pub mod surroundings;
 pub mod unit_directories;
 pub mod unit_load;
 

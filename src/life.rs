@@ -104,7 +104,7 @@ pub enum TakeBack {
     Ipc,
     /// The kernel's keyrings of the number.
     Keys,
-    /// The directories in /run that were made under it.
+    /// The directories in /run that were made under it, and its right to pass boundaries.
     Directories,
     /// Its copies of the user databases.
     Views,

@@ -27,6 +27,7 @@ use crate::published;
 use crate::registry::Registry;
 use crate::request::Request;
 use crate::spec::Spec;
+use crate::surroundings::explained;
 use crate::sys::identity::{boot_id, our_namespace};
 use crate::sys::ipc::Ipc;
 use crate::sys::names::User;
@@ -133,6 +134,7 @@ impl Manager {
             self.control_group(&spec, claim.uid, &mut equipped)?;
             Ok(equipped)
         });
+        let equipped = equipped.map_err(|failure| explained(failure, spec.level()));
         let equipped = self.finished(claim.uid, holder, equipped);
         if equipped.is_err() {
             self.let_go_of(&held, holder);

@@ -1,5 +1,7 @@
 //! Looking at the host, for the facts that a plan depends on.
 
+mod searchers;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -8,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
+
+pub use searchers::searched;
 
 use crate::exec_directory::{ExecDirectory, Kind};
 use crate::failure::{Failure, OrFail, Stage};
@@ -58,6 +62,7 @@ pub fn look(spec: &Spec) -> Result<Observed, Failure> {
         let found = entry(&path).or_fail(stage, &path)?;
         observed.entries.insert(path, found);
     }
+    searchers::look(&mut observed)?;
     for place in spec.places() {
         look_for_the_empty_one(&mut observed, place)
             .or_fail(place.kind().stage(), place.public())?;

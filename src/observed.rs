@@ -45,6 +45,10 @@ impl Entry {
 pub struct Observed {
     /// What is at the paths that the plan asks about ([`crate::plan::questions`]).
     pub entries: BTreeMap<String, Entry>,
+    /// Who may search boundary directories besides root, by entries of their access control lists.
+    pub searchers: BTreeMap<String, Vec<u32>>,
+    /// Those of them whose lease says so: services without a view of their own.
+    pub leased_searchers: BTreeSet<u32>,
     /// The mounts at and below `/dev`, `/proc` and `/sys` that are writable on the host: they stay
     /// so. A container's read-only `/proc/sys` is not among them.
     pub writable_mounts: Vec<PathBuf>,

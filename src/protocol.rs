@@ -40,6 +40,8 @@ pub struct PrepareReply {
     pub unenforced: Vec<(String, String)>,
     /// Where in its mount namespace the service may make files.
     pub writable: Vec<String>,
+    /// The level of its sandbox: `full`, `landlock` or `identity`.
+    pub sandbox: String,
     /// Whether the service is to gain no privileges, ever: that of a dynamic user.
     pub confined: bool,
     /// The environment, as names and values.

@@ -17,6 +17,7 @@ use crate::lease::{self, Lease};
 use crate::life::{TAKING_BACK, TakeBack};
 use crate::place::{self, Place};
 use crate::published;
+use crate::search_right;
 use crate::sys::clock::now;
 use crate::sys::ending::end_all;
 use crate::sys::fault::{Point, reached};
@@ -89,7 +90,10 @@ fn take_back(part: TakeBack, lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
         }
         TakeBack::Ipc => ipc.remove(uid).or_fail(Stage::User, name),
         TakeBack::Keys => keyring::clear(uid).or_fail(Stage::User, name),
-        TakeBack::Directories => remove_made_directories(lease),
+        TakeBack::Directories => {
+            remove_made_directories(lease)?;
+            search_right::revoke_all(lease)
+        }
         TakeBack::Views => remove_tree_at(&format!("{VIEWS}/{uid}")).or_fail(Stage::User, VIEWS),
         TakeBack::Holds => {
             let mut holders = lease.holders.iter();

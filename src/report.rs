@@ -14,6 +14,7 @@ use crate::consumption::Consumption;
 use crate::doctor::Finding;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::{Found, Lease};
+use crate::level::Level;
 use crate::life::State;
 
 pub use check::{checked, checked_json};
@@ -145,10 +146,10 @@ pub fn table(found: &[Found]) -> String {
                 age(lease.since),
                 harmless(&match &lease.reason {
                     Some(reason) if lease.state == State::Running => {
-                        format!("{} ({reason})", lease.services().join(" "))
+                        format!("{} ({reason})", services(lease))
                     }
                     Some(reason) => reason.clone(),
-                    None => lease.services().join(" "),
+                    None => services(lease),
                 }),
             ],
             Err(why) => [
@@ -162,6 +163,15 @@ pub fn table(found: &[Found]) -> String {
         });
     }
     aligned(&rows)
+}
+
+/// The services of a lease, and the level of their sandbox where it is not the full one.
+fn services(lease: &Lease) -> String {
+    let names = lease.services().join(" ");
+    match lease.sandbox() {
+        None | Some(Level::Full) => names,
+        Some(level) => format!("{names} [{}]", level.word()),
+    }
 }
 
 /// Rows whose columns stand below each other.
@@ -204,6 +214,7 @@ fn json_of(found: &Found, takes: &Consumption) -> serde_json::Value {
             "descriptors": descriptors(lease),
             "dynamic": lease.dynamic,
             "services": lease.services(),
+            "sandbox": lease.sandbox().map(Level::word),
             "since": lease.since,
             "directories": directories(lease),
             "reason": lease.reason,
@@ -237,6 +248,7 @@ pub fn details(lease: &Lease) -> String {
         ("Held by", held_by(lease)),
         ("For", age(lease.since)),
         ("Services", lease.services().join(" ")),
+        ("Sandbox", lease.sandbox().map_or("-", Level::word).into()),
         ("Directories", directories(lease).join(" ")),
     ];
     if let Some(reason) = &lease.reason {

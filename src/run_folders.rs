@@ -7,12 +7,12 @@ use std::os::unix::fs::DirBuilderExt;
 use rustix::io::Errno;
 
 use crate::failure::{Failure, OrFail, Stage};
-use crate::layout::{HOLDS, LEASES, LOCK, LOG, NOTIFY, RUN, USERS, VIEWS};
+use crate::layout::{HOLDS, LEASES, LOCK, LOG, NOTIFY, RUN, TEMPORARY, USERS, VIEWS};
 use crate::published;
 use crate::sys::fs::{open_trusted, status};
 
 /// Those in [`RUN`].
-const FOLDERS: [&str; 5] = [HOLDS, VIEWS, LEASES, USERS, NOTIFY];
+const FOLDERS: [&str; 6] = [HOLDS, VIEWS, LEASES, USERS, NOTIFY, TEMPORARY];
 
 /// Makes the folders in /run, or checks that nobody but root can change what is in them.
 ///

@@ -32,6 +32,9 @@ pub struct Rules {
     /// No set-ID files, no typing into terminals, no keyring that not even root can empty: for every dynamic user,
     /// and for others with `RestrictSUIDSGID=`.
     pub set_id: bool,
+    /// Set-ID files would count, because the mounts that they can be made on are not nosuid: openat2(2), which keeps its
+    /// mode behind a pointer, fails with ENOSYS, and so nothing is left but calls whose modes are seen. No io_uring either.
+    pub set_id_counts: bool,
     /// `io_uring_setup(2)` fails with EPERM, and programs fall back. It always does with `RestrictAddressFamilies=`,
     /// because an io_uring makes sockets that no filter sees.
     pub no_io_uring: bool,

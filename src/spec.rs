@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod directory;
+mod weaker;
 
 use core::time::Duration;
 
 use crate::directives::{Settings, TemporaryFileSystem, WorkingDirectory, find, says_how_confined};
 use crate::exec_directory::{ExecDirectory, Ground, Kind};
 use crate::failure::{Failure, Stage};
+use crate::level::Level;
 use crate::names::{ServiceName, UserName};
 use crate::request::Request;
 
@@ -27,6 +29,8 @@ pub struct Spec {
     directories: Vec<Directory>,
     settings: Settings,
     confinement: Vec<(String, String)>,
+    /// What is not enforced at its level, as was allowed, and why.
+    lost: Vec<(&'static str, String)>,
 }
 
 impl Spec {
@@ -51,18 +55,31 @@ impl Spec {
         let directories = directory::check(&settings)?;
         let assigned = request.properties.iter();
         let confinement = assigned.filter(|(name, _)| says_how_confined(name));
+        let lost = weaker::check(&settings, &directories)?;
         Ok(Self {
             service,
             user,
             directories,
             settings,
             confinement: confinement.cloned().collect(),
+            lost,
         })
     }
 
     /// The assignments that say how its processes are held back, as they came: none of them is a secret.
     pub fn confinement(&self) -> &[(String, String)] {
         &self.confinement
+    }
+
+    /// How much stands between it and the host.
+    pub fn level(&self) -> Level {
+        self.settings.level
+    }
+
+    /// The restrictions that are not enforced at its level although they were asked for, with the reason: that was
+    /// allowed.
+    pub fn lost(&self) -> &[(&'static str, String)] {
+        &self.lost
     }
 
     /// The service.

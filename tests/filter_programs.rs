@@ -49,6 +49,7 @@ fn rules(unit: &str) -> Rules {
         no_io_uring: true,
         personality: seccomp::personality().unwrap(),
         filters: settings.filters,
+        ..Rules::default()
     }
 }
 

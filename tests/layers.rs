@@ -17,6 +17,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
     (
         1,
         &[
+            "access_list",
             "bpf_code",
             "activation",
             "candidates",
@@ -35,6 +36,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "environment_text",
             "exec_directory",
             "import",
+            "level",
             "life",
             "observed",
             "packet_filter",
@@ -89,6 +91,8 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "root_files",
             "run_folders",
             "sockets",
+            "search_right",
+            "surroundings",
             "unit_directories",
             "unit_load",
         ],

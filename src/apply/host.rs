@@ -12,6 +12,7 @@ use super::{Gift, NotYet, Prepared, Stop, Views};
 use crate::failure::{Failure, OrFail};
 use crate::place::{self, Place};
 use crate::plan::{Action, IdMap, Owner, Step};
+use crate::search_right;
 use crate::sys::fault::{Point, reached};
 use crate::sys::{SysError, SysResult, entries, fs as files, userns};
 
@@ -68,6 +69,8 @@ impl Workshop {
                     to: *to,
                 })));
             }
+            Action::MakeTemporary { owner } => make_temporary(path, *owner)?,
+            Action::LetSearch { uid } => search_right::grant(path, *uid)?,
             Action::SetMode { mode, owner } => files::set_mode(open_of(path, *owner)?, *mode)?,
             Action::WriteDatabase { source, line } => write_database(source, path, line)?,
             Action::TakeView {
@@ -183,6 +186,14 @@ fn make_directory(path: &str, mode: u32, owner: Owner) -> SysResult<()> {
     // The owner before the mode: chown takes away bits, and until then only root may enter.
     files::set_owner(&directory, owner.uid, owner.gid)?;
     files::set_mode(&directory, mode)
+}
+
+/// Another service of the same user may have made it.
+fn make_temporary(path: &str, owner: Owner) -> SysResult<()> {
+    match make_directory(path, 0o700, owner) {
+        Err(error) if error.errno == Errno::EXIST => open_of(path, owner).map(drop),
+        made => made,
+    }
 }
 
 /// Opens a directory that must belong to `owner`.

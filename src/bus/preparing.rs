@@ -142,6 +142,7 @@ fn reply(prepared: Equipped, namespaces: OwnNamespaces) -> PrepareReply {
             .map(|(name, why)| (name.into(), why))
             .collect(),
         writable: prepared.writable,
+        sandbox: prepared.level.word().into(),
         confined: prepared.confined,
         environment: prepared.environment,
         working_directory_may_be_missing: directory.as_ref().is_some_and(|d| d.may_be_missing),

@@ -2,6 +2,7 @@
 
 use super::row::{Directive, function, restriction};
 use super::{Settings, boolean, find};
+use crate::level::Level;
 use crate::words;
 
 /// `WorkingDirectory=`.
@@ -59,10 +60,20 @@ pub(super) const TABLE: &[Directive] = &[
         "Landlock: no new files but beneath the service's own places, always unless it is no",
         |s, v| {
             s.foreign_directories = !boolean(v)?;
-            Ok(())
+            s.say("RestrictForeignDirectories", boolean(v)?)
         },
     )
     .since("Linux 5.13; before, io_uring is refused")
+    .dynamic(),
+    function(
+        "Sandbox",
+        "full, or a weaker level that the host can give: landlock, identity",
+        |s, v| {
+            s.level = Level::from_word(v)
+                .ok_or_else(|| format!("{v:?} is neither full, landlock nor identity"))?;
+            Ok(())
+        },
+    )
     .dynamic(),
     function(
         "WorkingDirectory",

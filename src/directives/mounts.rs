@@ -107,9 +107,9 @@ pub(super) const TABLE: &[Directive] = &[
     restriction(
         "ProtectSystem",
         "strict, always: every mount is read-only but for the service's own",
-        |_, v| match v {
-            "strict" | "full" => Ok(()),
-            other => boolean(other).map(drop),
+        |s, v| match v {
+            "strict" | "full" => s.say("ProtectSystem", true),
+            other => s.say("ProtectSystem", boolean(other)?),
         },
     )
     .dynamic(),
@@ -122,9 +122,9 @@ pub(super) const TABLE: &[Directive] = &[
     restriction(
         "PrivateTmp",
         "a tmpfs of its own on /tmp and /var/tmp, always",
-        |_, v| match v {
-            "disconnected" => Ok(()),
-            other => boolean(other).map(drop),
+        |s, v| match v {
+            "disconnected" => s.say("PrivateTmp", true),
+            other => s.say("PrivateTmp", boolean(other)?),
         },
     )
     .dynamic(),
@@ -208,6 +208,7 @@ pub(super) const TABLE: &[Directive] = &[
 ];
 
 fn protect_home(settings: &mut Settings, value: &str) -> Result<(), String> {
+    settings.say("ProtectHome", boolean(value) != Ok(false))?;
     settings.mounts.homes = match value {
         "read-only" => Homes::ReadOnly,
         "tmpfs" => Homes::Empty,

@@ -13,9 +13,11 @@ use super::streams;
 use crate::apply;
 use crate::command_text::Privilege;
 use crate::failure::{Failure, OrFail, Stage};
+use crate::level::{LANDLOCK_NEEDED, too_old};
 use crate::plan::{Adopter, Adoption, adoption, processes_of_its_own};
 use crate::seccomp::{Machine, Rules, filter};
 use crate::sys::fs::open_trusted;
+use crate::sys::landlock::Domain;
 use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::process_wait::has_ended;
 use crate::sys::{SysResult, cgroup, ids, keyring, landlock, limits, run, seccomp};
@@ -186,6 +188,7 @@ impl<'a> Becoming<'a> {
                 keyring::join_new_session().or_fail(Stage::Keyring, subject)
             }
             Adoption::ConfineFiles => self.confine_files(&subject),
+            Adoption::ConfineWrites => self.confine_writes(&subject),
             Adoption::EnterUserNamespace => self
                 .enter(|kind| kind == Kind::Users)
                 .or_fail(Stage::Namespace, subject),
@@ -229,10 +232,13 @@ impl<'a> Becoming<'a> {
     /// What the filter is made of.
     fn rules(&self) -> SysResult<Rules> {
         let adopter = &self.prepared.adopter;
+        let has_view = self.prepared.settings.level.has_view();
         let is_confined =
             self.steps.contains(&Adoption::ConfineFiles) && landlock::abi()?.is_some();
         Ok(Rules {
             set_id: adopter.confined,
+            // What it makes is on mounts that nobody has made harmless.
+            set_id_counts: adopter.confined && !has_view,
             // What no filter sees, Landlock does; where that is not, there is no other way.
             no_io_uring: adopter.confined
                 && self.words.privilege != Privilege::KeepsRoot
@@ -247,6 +253,38 @@ impl<'a> Becoming<'a> {
         let Some(abi) = landlock::abi().or_fail(Stage::Namespace, subject)? else {
             return Ok(());
         };
+        let places = self.own_places()?;
+        let places: Vec<_> = places.iter().map(AsFd::as_fd).collect();
+        let enforced = landlock::restrict(abi, &places).or_fail(Stage::Namespace, subject)?;
+        tracing::debug!(?enforced, "landlock");
+        Ok(())
+    }
+
+    /// Without a view of its own, nothing else is between the service and what modes let it change.
+    fn confine_writes(&self, subject: &str) -> Result<(), Failure> {
+        let version = landlock::abi().or_fail(Stage::Namespace, subject)?;
+        let why = match version {
+            Some(version) if version >= LANDLOCK_NEEDED => None,
+            Some(version) => Some(too_old(version)),
+            None => Some("this kernel has no Landlock, or was started without it".into()),
+        };
+        if let Some(why) = why {
+            return Err(Failure::new(Stage::Namespace, "--sandbox=landlock", why));
+        }
+        let places = self.own_places()?;
+        let domain = Domain::of_writers().or_fail(Stage::Namespace, subject)?;
+        for place in &places {
+            domain
+                .allow_beneath(place.as_fd())
+                .or_fail(Stage::Namespace, subject)?;
+        }
+        let enforced = domain.restrict_self().or_fail(Stage::Namespace, subject)?;
+        tracing::debug!(?enforced, "landlock");
+        Ok(())
+    }
+
+    /// The directories beneath which the service may make files.
+    fn own_places(&self) -> Result<Vec<OwnedFd>, Failure> {
         let mut places = Vec::new();
         for path in &self.prepared.writable {
             // An earlier command of the service may have put a link to `/` in its place.
@@ -256,10 +294,7 @@ impl<'a> Becoming<'a> {
                 opened => places.push(opened.or_fail(Stage::Namespace, path)?),
             }
         }
-        let places: Vec<_> = places.iter().map(AsFd::as_fd).collect();
-        let enforced = landlock::restrict(abi, &places).or_fail(Stage::Namespace, subject)?;
-        tracing::debug!(?enforced, "landlock");
-        Ok(())
+        Ok(places)
     }
 
     fn enter(&self, wanted: impl Fn(Kind) -> bool) -> SysResult<()> {

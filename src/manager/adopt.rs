@@ -16,6 +16,7 @@ use crate::notify_files;
 use crate::published;
 use crate::registry::Registry;
 use crate::release::refresh_caches;
+use crate::search_right;
 use crate::sys::clock::now;
 use crate::sys::fault::{Point, reached};
 use crate::sys::namespace::is_gone;
@@ -72,6 +73,7 @@ impl Manager {
         }
         reached(Point::NamesRepublished);
         sweep_holds(table.leases())?;
+        search_right::sweep(table.leases());
         let known: Vec<(UserName, Uid)> = named().filter_map(who).collect();
         let any = table.leases().next().is_some();
         drop(table);

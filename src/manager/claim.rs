@@ -95,6 +95,7 @@ impl Manager {
             match (table.standing(spec.user()), table.directories_for(spec)?) {
                 (Standing::Busy, _) | (_, Directories::Busy) => drop(self.wait(table)),
                 (Standing::Live(claim), Directories::Free) => {
+                    table.refuse_other_level(claim.uid, spec)?;
                     table.share(claim.uid, holder)?;
                     table.equipping(&holder.by);
                     return Ok(Some(claim));
@@ -266,6 +267,7 @@ impl Manager {
             pid_namespace_handle: self.pid_namespace_handle.clone(),
             holders: vec![holder.clone()],
             made: Vec::new(),
+            passes: Vec::new(),
             control_groups: Vec::new(),
             uses: Vec::new(),
             kept: Vec::new(),

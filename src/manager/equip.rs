@@ -12,10 +12,12 @@ use crate::directives::{Namespaces, Users, WorkingDirectory};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::{self, OnProgress};
 use crate::group;
+use crate::level::Level;
 use crate::observe::{self, is_behind};
 use crate::observed::{Entry, Observed};
 use crate::plan::{self, Adopter, Identity, Plan, Step};
 use crate::spec::Spec;
+use crate::surroundings::explained;
 use crate::sys::fault::{Point, reached};
 use crate::sys::give::Given;
 use crate::sys::own_namespaces::{self, Kind};
@@ -42,6 +44,8 @@ pub struct Equipped {
     pub control_group: Option<OwnedFd>,
     /// What is not enforced although it was asked for, with the reason: it was allowed.
     pub unenforced: Vec<(&'static str, String)>,
+    /// How much stands between it and the host.
+    pub level: Level,
     namespaces: Namespaces,
     host_name: Option<String>,
     has_host_name: bool,
@@ -59,6 +63,15 @@ impl Equipped {
     /// # Errors
     /// Of the stage of the step that failed. The lease goes on: its holder has to be let go.
     pub fn build_namespaces(&mut self) -> Result<OwnNamespaces, Failure> {
+        let built = if self.level.has_view() {
+            self.build_all()
+        } else {
+            Ok(OwnNamespaces::new())
+        };
+        built.map_err(|failure| explained(failure, self.level))
+    }
+
+    fn build_all(&mut self) -> Result<OwnNamespaces, Failure> {
         let mut built = OwnNamespaces::new();
         // Needs a child process, which must not be born into any of the others.
         let users = self
@@ -101,6 +114,17 @@ impl Equipped {
         );
         userns::with_maps(&uids, &gids).or_fail(Stage::Namespace, "the user namespace")
     }
+}
+
+/// A boundary directory of a service with a view of its own that nobody else might pass when its plan was made, and that
+/// a service without one may pass by now: that one saw nothing of these directories before, and their modes may let it in.
+fn open_by_now(spec: &Spec, observed: &Observed) -> Result<Option<String>, Failure> {
+    if !spec.level().has_view() || spec.directories().is_empty() {
+        return Ok(None);
+    }
+    let now = observe::searched(spec)?;
+    let mut new = now.into_iter();
+    Ok(new.find(|path| !observed.searchers.contains_key(path)))
 }
 
 /// A new namespace, entered.
@@ -214,8 +238,16 @@ impl Manager {
                 self.table().note_made(claim.uid, plan.made.clone())?;
                 reached(Point::DirectoriesNoted);
             }
+            if !plan.passes.is_empty() {
+                self.table().note_passes(claim.uid, plan.passes.clone())?;
+                reached(Point::PassesNoted);
+            }
             let why = match self.yard.workshop.prepare_host(&plan.host)? {
                 Prepared::Ready(views) => {
+                    if let Some(path) = open_by_now(spec, &observed)? {
+                        learned.learn(&NotYet::Changed(path), Stage::StateDirectory)?;
+                        continue;
+                    }
                     if plan.forgets_adopted || !plan.adopted.is_empty() {
                         self.yard.forget_adopted();
                     }
@@ -259,7 +291,7 @@ impl Manager {
     ) -> Result<(), Failure> {
         let settings = spec.settings();
         let mut asked = settings.control_group.clone();
-        if settings.mounts.devices {
+        if settings.mounts.devices && spec.level().has_view() {
             asked.close_devices();
         }
         if asked == ControlGroup::default() {
@@ -275,7 +307,7 @@ impl Manager {
         let name = format!("{}-{part}", spec.service());
         let owner = (identity.uid.get(), identity.gid);
         let made = group::make(&name, &plan, owner, &settings.allow_unenforced)?;
-        equipped.unenforced = made.unenforced;
+        equipped.unenforced.extend(made.unenforced);
         if let Some(group) = made.group {
             self.table().note_group(uid, &group.path)?;
             let variables = group.environment.into_iter();
@@ -314,6 +346,7 @@ impl Manager {
         let mut observed = observe::look(spec)?;
         observed.immovable = learned.immovable.clone();
         observed.unmappable = learned.unmappable.clone();
+        observed.leased_searchers = self.table().searchers();
         if !spec.directories().is_empty() {
             observed.half_given = giving::pending()?;
             let table = self.table();
@@ -352,7 +385,8 @@ fn equipped(
         namespaces: spec.settings().namespaces.clone(),
         held,
         control_group: None,
-        unenforced: Vec::new(),
+        unenforced: spec.lost().to_vec(),
+        level: spec.level(),
         host_name: filters.hostname.clone(),
         has_host_name: filters.protect_hostname || filters.private_hostname,
         steps: plan.namespace,

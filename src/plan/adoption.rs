@@ -7,6 +7,7 @@ use std::fmt;
 use crate::capabilities::{self, CapabilitySet};
 use crate::command_text::Privilege;
 use crate::directives::{IoClass, Policy, Settings};
+use crate::level::Level;
 use crate::sizes::{Limit, Resource};
 
 /// One thing that the launcher does to itself.
@@ -45,6 +46,8 @@ pub enum Adoption {
     NewSessionKeyring,
     /// No new files but beneath the service's own places (landlock(7)).
     ConfineFiles,
+    /// Nothing is written, made, removed or cut short but beneath the service's own places (landlock(7)).
+    ConfineWrites,
     /// Enter the user namespace.
     EnterUserNamespace,
     /// Empty the bounding set but for these, and the ambient and inheritable ones: nothing else can be regained by
@@ -107,7 +110,10 @@ pub fn adoption(adopter: &Adopter, settings: &Settings) -> Vec<Adoption> {
         steps.push(Adoption::SetGroups(adopter.groups.clone()));
         return steps;
     }
-    if confines_files(adopter, settings) {
+    if settings.level == Level::Landlock {
+        // Nobody else may enter a domain without CAP_SYS_ADMIN, which a container's root does not have.
+        steps.extend([Adoption::NoNewPrivileges, Adoption::ConfineWrites]);
+    } else if confines_files(adopter, settings) {
         // A process that is confined so cannot mount any more, and the namespaces are whole by now.
         steps.push(Adoption::ConfineFiles);
     }
@@ -117,7 +123,8 @@ pub fn adoption(adopter: &Adopter, settings: &Settings) -> Vec<Adoption> {
     steps.extend(identity(adopter, settings));
     let filtered = settings.filters.any();
     // Without it, and without capabilities, no filter may be installed (seccomp(2)).
-    if adopter.confined || settings.no_new_privileges || (filtered && adopter.uid != 0) {
+    let needed = adopter.confined || settings.no_new_privileges || (filtered && adopter.uid != 0);
+    if needed && !steps.contains(&Adoption::NoNewPrivileges) {
         steps.push(Adoption::NoNewPrivileges);
     }
     if adopter.confined || filtered {
@@ -131,6 +138,7 @@ fn confines_files(adopter: &Adopter, settings: &Settings) -> bool {
     let may_mount = capabilities::number("cap_sys_admin")
         .is_some_and(|number| settings.process.ambient.has(number));
     adopter.confined
+        && settings.level.has_view()
         && adopter.privilege != Privilege::KeepsRoot
         && !settings.foreign_directories
         && !may_mount
@@ -246,6 +254,7 @@ impl fmt::Display for Adoption {
             Self::SetUmask(mask) => write!(f, "set-umask {mask:04o}"),
             Self::NewSessionKeyring => write!(f, "new-session-keyring"),
             Self::ConfineFiles => write!(f, "confine-new-files"),
+            Self::ConfineWrites => write!(f, "confine-writes"),
             Self::EnterUserNamespace => write!(f, "enter-user-namespace"),
             Self::LimitCapabilities(CapabilitySet::EMPTY) => write!(f, "drop-capabilities all"),
             Self::LimitCapabilities(set) => write!(f, "drop-capabilities all but {set}"),

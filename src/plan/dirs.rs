@@ -215,10 +215,35 @@ impl<'a> Builder<'a, '_> {
             Entry::Directory { mode, .. } if mode & 0o077 != 0 => refused(format!(
                 "has mode {mode:04o}, but only root may enter the boundary directory; look at what is in it, then: chmod 0700 {path}"
             )),
-            Entry::Directory { .. } => Ok(()),
+            Entry::Directory { .. } => match self.stranger(path) {
+                None => Ok(()),
+                Some(uid) => refused(format!(
+                    "lets user {uid} search it, who has no lease that says so; take that from him: setfacl -x u:{uid} {path}"
+                )),
+            },
             Entry::Link(_) | Entry::Other => {
                 refused("is not a directory; the boundary directory must be a real one".into())
             }
+        }
+    }
+
+    /// Somebody who may search a boundary directory, and is no service of ours.
+    fn stranger(&self, boundary: &str) -> Option<u32> {
+        let searchers = self.observed.searchers.get(boundary)?;
+        let ours = |uid: &&u32| !self.observed.leased_searchers.contains(uid);
+        searchers.iter().find(ours).copied()
+    }
+
+    /// The mode of a directory. One behind a boundary that somebody without a view of his own passes is closed by it to
+    /// all but its owner: nothing else would be in his way.
+    pub(super) fn mode(&self, directory: &Directory) -> u32 {
+        let mode = self.spec.mode(directory.kind());
+        let boundary = directory.kind().boundary();
+        let searched = boundary.and_then(|path| self.observed.searchers.get(path));
+        let open = !self.spec.level().has_view() || searched.is_some_and(|all| !all.is_empty());
+        match directory.is_private() && open {
+            true => mode & 0o7700,
+            false => mode,
         }
     }
 

@@ -65,6 +65,10 @@ pub fn environment(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec
             variables.push((kind.variable().into(), paths.join(":")));
         }
     }
+    if !spec.level().has_view() {
+        // /tmp is everybody's.
+        variables.push(("TMPDIR".into(), super::weaker::temporary(identity)));
+    }
     let credentials = spec.credentials_directory();
     variables.extend(credentials.map(|path| ("CREDENTIALS_DIRECTORY".into(), path)));
     // What was asked for comes last and wins.

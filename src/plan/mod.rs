@@ -13,11 +13,13 @@ mod ownership;
 mod path_rules;
 mod settle;
 mod step;
+mod weaker;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::failure::Failure;
+use crate::level::Level;
 use crate::observed::Observed;
 use crate::spec::Spec;
 
@@ -49,6 +51,8 @@ impl fmt::Display for Owner {
 /// Steps in the order in which they are done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
+    /// How much stands between the service and the host.
+    pub level: Level,
     /// On the host.
     pub host: Vec<Step>,
     /// In a new mount namespace; nothing, if the service needs none.
@@ -57,6 +61,8 @@ pub struct Plan {
     pub writable: Vec<String>,
     /// What the plan makes in /run, or takes there: it goes when the lease ends.
     pub made: Vec<String>,
+    /// The boundary directories that its user is let through: that goes when the lease ends.
+    pub passes: Vec<String>,
     /// The owners on disk of private directories that stay at their public paths, and that no other service
     /// runs in.
     pub adopted: BTreeSet<u32>,
@@ -84,21 +90,35 @@ pub fn plan(spec: &Spec, identity: &Identity, observed: &Observed) -> Result<Pla
     let adopted = adopted.map(|placed| placed.owner.uid).collect();
     let forgets = |step: &Step| matches!(step.action, Action::RemoveLink { .. });
     let forgets_adopted = directories.steps.iter().any(forgets);
-    let sandbox = mounts::Sandbox::new(spec, identity, observed, &directories.placed);
     let mut host = directories.steps;
-    host.extend(sandbox.views());
-    Ok(Plan {
-        host,
-        namespace: sandbox.steps(),
-        writable: sandbox.writable(),
+    let mut plan = Plan {
+        level: spec.level(),
         made: directories.made,
         adopted,
         forgets_adopted,
-    })
+        ..Plan::default()
+    };
+    if spec.level().has_view() {
+        let sandbox = mounts::Sandbox::new(spec, identity, observed, &directories.placed);
+        host.extend(sandbox.views());
+        plan.namespace = sandbox.steps();
+        plan.writable = sandbox.writable();
+    } else {
+        let placed = &directories.placed;
+        plan.passes = weaker::passes(placed);
+        plan.writable = weaker::writable(spec, identity, observed, placed)?;
+        plan.made.push(weaker::temporary(identity));
+        host.extend(weaker::steps(identity, &plan.passes));
+    }
+    plan.host = host;
+    Ok(plan)
 }
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.level.has_view() {
+            writeln!(f, "sandbox {}", self.level.word())?;
+        }
         self.host
             .iter()
             .chain(&self.namespace)

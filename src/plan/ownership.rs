@@ -60,7 +60,7 @@ impl<'a> Builder<'a, '_> {
         };
         let mode = match settled.placement {
             Placement::Adopted => CLOSED,
-            _ => self.spec.mode(directory.kind()),
+            _ => self.mode(directory),
         };
         if found.mode != mode || owner != found.owner {
             self.push(directory, &settled.path, Action::SetMode { mode, owner });
@@ -100,7 +100,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn make(&mut self, directory: &'a Directory, settled: &Settled, owner: Owner) -> Owner {
-        let mode = self.spec.mode(directory.kind());
+        let mode = self.mode(directory);
         if let Some(container) = self.spec.container(directory) {
             self.make_between(directory, container, owner);
         }
@@ -288,7 +288,9 @@ impl<'a> Builder<'a, '_> {
                 .iter()
                 .flatten()
                 .any(|path| self.observed.half_given.contains(path)),
-            unmappable: self.observed.unmappable.contains(&settled.path),
+            // Without a view of its own, what it sees is what is on disk.
+            unmappable: !self.spec.level().has_view()
+                || self.observed.unmappable.contains(&settled.path),
         }
     }
 }

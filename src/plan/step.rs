@@ -58,6 +58,16 @@ pub enum Action {
         /// The owner that it gets.
         to: Owner,
     },
+    /// Make the directory of a user's temporary files, for him alone, unless it is there already.
+    MakeTemporary {
+        /// The user.
+        owner: Owner,
+    },
+    /// Let a user search a boundary directory, and nobody else (acl(5)).
+    LetSearch {
+        /// The user.
+        uid: u32,
+    },
     /// Set the mode of a directory that belongs to `owner`.
     SetMode {
         /// Permission bits.

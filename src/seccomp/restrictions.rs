@@ -132,7 +132,10 @@ pub(super) fn of(rules: &Rules, table: Table) -> Restrictions {
     if rules.set_id {
         all.set_id();
     }
-    if rules.no_io_uring || filters.families.is_some() {
+    if rules.set_id_counts {
+        all.add("openat2", Refused::Always, ENOSYS);
+    }
+    if rules.no_io_uring || rules.set_id_counts || filters.families.is_some() {
         all.refuse("io_uring_setup");
     }
     if let Some(families) = &filters.families {

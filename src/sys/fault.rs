@@ -44,6 +44,8 @@ points! {
     LeaseShared "lease-shared"
     /// The directories that are about to be made are on disk.
     DirectoriesNoted "directories-noted"
+    /// The boundaries that its user is about to be let through are on disk.
+    PassesNoted "passes-noted"
     /// One step on the host was done.
     HostStepDone "host-step-done"
     /// The link from the number to the name is there.

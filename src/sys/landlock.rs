@@ -18,6 +18,8 @@ const MAKE: u64 = 0x1FC0;
 /// `LANDLOCK_ACCESS_FS_REFER`: to link or rename from one directory to another. Since version 2 of the interface;
 /// in a domain that does not handle it, it is always refused.
 const REFER: u64 = 0x2000;
+/// `LANDLOCK_ACCESS_FS_WRITE_FILE`, `_REMOVE_DIR`, `_REMOVE_FILE`, and since version 3 `_TRUNCATE`.
+const CHANGE: u64 = 0x0002 | 0x0010 | 0x0020 | 0x4000;
 /// The version that brought it.
 const SINCE_REFER: u32 = 2;
 
@@ -81,10 +83,23 @@ impl Domain {
     /// # Errors
     /// Those of landlock_create_ruleset(2).
     pub fn new(abi: u32) -> SysResult<Self> {
-        let accesses = match abi >= SINCE_REFER {
+        Self::handling(match abi >= SINCE_REFER {
             true => MAKE | REFER,
             false => MAKE,
-        };
+        })
+    }
+
+    /// A new one, in which nothing can be written, made, removed or cut short anywhere, for a kernel whose interface has at
+    /// least the version [`crate::level::LANDLOCK_NEEDED`]. What descriptors are for that are open already stays possible,
+    /// and so does what Landlock knows no right for: to change modes, owners, times and attributes, as far as these let it.
+    ///
+    /// # Errors
+    /// Those of landlock_create_ruleset(2), `EINVAL` among them for an older kernel.
+    pub fn of_writers() -> SysResult<Self> {
+        Self::handling(MAKE | REFER | CHANGE)
+    }
+
+    fn handling(accesses: u64) -> SysResult<Self> {
         let attributes = RulesetAttr {
             handled_access_fs: accesses,
         };

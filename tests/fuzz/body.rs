@@ -298,6 +298,7 @@ fn carry_out(settings: &Settings, context: &Context) {
                 no_io_uring: true,
                 personality: 0,
                 filters: filters.clone(),
+                ..Rules::default()
             };
             let program = seccomp::filter(machine, &rules);
             assert!(

@@ -18,6 +18,10 @@ impl fmt::Display for Step {
             Action::SetMode { mode, owner } => {
                 write!(f, "set-mode {path} mode {mode:04o} owner {owner}")
             }
+            Action::MakeTemporary { owner } => {
+                write!(f, "make-temporary {path} mode 0700 owner {owner}")
+            }
+            Action::LetSearch { uid } => write!(f, "let-search {path} user {uid}"),
             Action::MakeLink { target } => write!(f, "make-link {path} -> {target}"),
             Action::ReplaceLink { from, target } => {
                 write!(f, "replace-link {path} -> {from} by {target}")

@@ -156,6 +156,7 @@ fn the_longest_programs_are_short_enough() {
         no_io_uring: true,
         personality: 0,
         filters: settings.filters,
+        ..Rules::default()
     };
     for machine in MACHINES {
         let program = filter(machine, &rules);

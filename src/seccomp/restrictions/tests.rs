@@ -86,6 +86,7 @@ pub(in crate::seccomp) fn rules(
         no_io_uring,
         personality: 0x0004_0000,
         filters: settings.filters,
+        ..Rules::default()
     }
 }
 

@@ -1,0 +1,219 @@
+//! The right to pass a boundary directory, for services that have no view of their own.
+//!
+//! A boundary is root's, mode 0700. Such a service gets an entry in its access control list that lets its user search
+//! the directory, and no more: not list it, not change it. It is noted in the lease before it is there, and goes with
+//! the lease. While anybody has it, stat(2) shows the mode 0710: what it calls the group's bits is the list's mask then,
+//! and the group's own entry says nothing.
+//!
+//! Whoever may search the boundary reaches everything behind it whose name he can guess. So all of that has to be closed
+//! by its own mode, which it is not where services have a view of their own.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+
+use crate::access_list::{ATTRIBUTE, AccessList};
+use crate::exec_directory::Kind;
+use crate::failure::{Failure, OrFail, Stage};
+use crate::lease::Lease;
+use crate::place::{self, Place};
+use crate::sys::fs::{Status, open_beneath, pin_beneath, shown_names, status};
+use crate::sys::{SysResult, attribute};
+
+/// Why something cannot be done, for a step.
+type Reason = Box<dyn std::error::Error + Send + Sync>;
+
+/// A list is read, changed and written: one after the other.
+static LISTS: Mutex<()> = Mutex::new(());
+
+/// How deep directories of root's may lie between a boundary and a service's.
+const DEEPEST: usize = 64;
+
+fn alone() -> MutexGuard<'static, ()> {
+    LISTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The list of a directory; that of its mode, where it has none or the file system knows none.
+fn list_of(directory: &OwnedFd, found: &Status) -> Result<AccessList, Reason> {
+    match attribute::read(directory, ATTRIBUTE) {
+        Ok(Some(bytes)) => Ok(AccessList::parse(&bytes)?),
+        Ok(None) => Ok(AccessList::of_mode(found.mode)),
+        Err(error) if error.errno == Errno::OPNOTSUPP => Ok(AccessList::of_mode(found.mode)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The mode of a boundary directory but for the searchers, and who they are.
+///
+/// # Errors
+/// Those of the calls, and for a list that is not understood.
+pub fn look(directory: &OwnedFd) -> Result<(u32, Vec<u32>), Reason> {
+    let found = status(directory)?;
+    let list = list_of(directory, &found)?;
+    // The set-ID and sticky bits are in no list.
+    Ok((
+        (found.mode & 0o7000) | list.mode(),
+        list.searchers().collect(),
+    ))
+}
+
+/// Lets a user search the boundary directory at `path`.
+///
+/// # Errors
+/// Where the file system has no access control lists; where something behind the boundary is open to everybody who
+/// passes it; those of the calls. Then the user may not search it.
+pub fn grant(path: &str, uid: u32) -> Result<(), Reason> {
+    let directory = open(path)?;
+    refuse_what_lies_open(path, &directory, uid)?;
+    let set = {
+        let _alone = alone();
+        let mut list = list_of(&directory, &status(&directory)?)?;
+        list.let_search(uid);
+        attribute::write(&directory, ATTRIBUTE, &list.bytes())
+    };
+    match set {
+        Err(error) if error.errno == Errno::OPNOTSUPP => {
+            return Err(
+                "is on a file system without access control lists, so the service cannot be let to its directories behind \
+                 it without letting everybody; have one there that has them (tmpfs, ext4, xfs, btrfs), or give the \
+                 service a view of its own (--sandbox=full)"
+                    .into(),
+            );
+        }
+        set => set?,
+    }
+    // Whoever has made something behind it meanwhile without seeing the new entry is seen now; and whoever makes
+    // something from here on sees the entry.
+    refuse_what_lies_open(path, &directory, uid).inspect_err(|_| {
+        if let Err(error) = revoke(path, uid) {
+            tracing::error!(path, uid, %error, "may still be searched");
+        }
+    })
+}
+
+/// Takes the right from a user. That the directory is gone, or he does not have it, is none.
+///
+/// # Errors
+/// Those of the calls, and for a list that is not understood.
+pub fn revoke(path: &str, uid: u32) -> Result<(), Reason> {
+    let directory = match open(path) {
+        Err(error) if matches!(error.errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+            return Ok(());
+        }
+        opened => opened?,
+    };
+    let _alone = alone();
+    let mut list = list_of(&directory, &status(&directory)?)?;
+    if list.stop_search(uid) {
+        attribute::write(&directory, ATTRIBUTE, &list.bytes())?;
+    }
+    Ok(())
+}
+
+/// Takes everything back that a lease has of these rights.
+///
+/// # Errors
+/// Of the stage of the kind of directories behind that boundary.
+pub fn revoke_all(lease: &Lease) -> Result<(), Failure> {
+    let mut paths = lease.passes.iter();
+    paths.try_for_each(|path| revoke(path, lease.uid).or_fail(stage(path), path))
+}
+
+/// Takes the rights back that no lease has: of leases that went with /run, or with the host.
+pub fn sweep<'a>(leases: impl Iterator<Item = &'a Lease>) {
+    let mut held: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for lease in leases {
+        for path in &lease.passes {
+            held.entry(path).or_default().push(lease.uid);
+        }
+    }
+    for path in Kind::ALL.into_iter().filter_map(Kind::boundary) {
+        let Ok(directory) = open(path) else {
+            continue;
+        };
+        let searchers = match look(&directory) {
+            Ok((_, searchers)) => searchers,
+            Err(error) => {
+                tracing::error!(path, %error, "cannot be looked at");
+                continue;
+            }
+        };
+        let of_it = held.get(path);
+        for uid in searchers {
+            if of_it.is_some_and(|uids| uids.contains(&uid)) {
+                continue;
+            }
+            match revoke(path, uid) {
+                Ok(()) => tracing::warn!(path, uid, "could be searched by a user without a lease"),
+                Err(error) => tracing::error!(path, uid, %error, "may still be searched"),
+            }
+        }
+    }
+}
+
+fn stage(path: &str) -> Stage {
+    let mut kinds = Kind::ALL.into_iter();
+    let kind = kinds.find(|kind| kind.boundary() == Some(path));
+    kind.map_or(Stage::Namespace, Kind::stage)
+}
+
+/// Opens a boundary directory.
+fn open(path: &str) -> SysResult<OwnedFd> {
+    let Place { parent, name } = place::find(path)?;
+    open_beneath(parent, &name)
+}
+
+/// Refuses where something behind the boundary could be looked into by whoever passes it.
+fn refuse_what_lies_open(path: &str, directory: &OwnedFd, uid: u32) -> Result<(), Reason> {
+    match first_open(directory.as_fd(), uid, 0)? {
+        None => Ok(()),
+        Some((below, mode)) => Err(format!(
+            "cannot be opened for the service, because others behind it rely on it: {path}/{below} has mode {mode:04o}, and \
+             the service could look into it. Where every service is at such a level each closes its own; once: \
+             chmod o= {path}/{below}"
+        )
+        .into()),
+    }
+}
+
+/// The first thing below a directory that anybody who comes so far may use, and that is not this user's. What is root's
+/// and can be searched is the way to others further in.
+fn first_open(
+    directory: impl AsFd,
+    uid: u32,
+    depth: usize,
+) -> Result<Option<(String, u32)>, Reason> {
+    let (names, others) = shown_names(&directory)?;
+    if others > 0 || depth > DEEPEST {
+        return Err(
+            "holds names that are no text, or lies too deep, so nobody can tell what is open in it"
+                .into(),
+        );
+    }
+    for name in names {
+        let found = match pin_beneath(&directory, &name).and_then(status) {
+            Err(error) if error.errno == Errno::NOENT => continue,
+            found => found?,
+        };
+        let others = found.mode & 0o007;
+        if found.kind == FileType::Symlink || found.uid == uid || others == 0 {
+            continue;
+        }
+        let is_way = found.kind == FileType::Directory && found.uid == 0 && others & 0o2 == 0;
+        if !is_way {
+            return Ok(Some((name, found.mode)));
+        }
+        let inner = match open_beneath(&directory, &name) {
+            Err(error) if error.errno == Errno::NOENT => continue,
+            opened => opened?,
+        };
+        if let Some((below, mode)) = first_open(&inner, uid, depth.saturating_add(1))? {
+            return Ok(Some((format!("{name}/{below}"), mode)));
+        }
+    }
+    Ok(None)
+}

@@ -121,6 +121,11 @@ pub struct Kernel {
     pub message_queues: bool,
     /// Whether a pidfd has an inode of its own (pidfs, Linux 6.9).
     pub pidfs: bool,
+    /// Whether a service can have a view of its own, found out by making one, or what refuses it; nothing for whoever is
+    /// not root.
+    pub view: Option<Result<(), String>>,
+    /// Whether the level landlock can be had, or why not.
+    pub landlock: Result<(), String>,
     /// `/proc/self/mountinfo`.
     pub mounts: Text,
     /// `/proc/self/uid_map`.
@@ -179,6 +184,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
     );
     found.extend(facts.registry.as_ref().map(registry));
     host::kernel(&facts.kernel, &mut found);
+    host::levels(&facts.kernel, &mut found);
     found
 }
 

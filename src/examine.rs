@@ -14,7 +14,9 @@ use crate::config_files;
 use crate::doctor::{Configured, Facts, Kernel, LeaseFact, LeaseState, Text};
 use crate::failure::Failure;
 use crate::lease;
+use crate::level;
 use crate::life::State;
+use crate::surroundings;
 use crate::sys::SysError;
 use crate::sys::identity::identify;
 
@@ -121,6 +123,10 @@ fn kernel() -> Kernel {
         pidfs: ourselves.is_some_and(|pidfd| {
             identify(pidfd.as_fd()).is_ok_and(|identity| identity.pidfd_inode.is_some())
         }),
+        view: geteuid()
+            .is_root()
+            .then(|| surroundings::view().map_err(|error| surroundings::reason(&error))),
+        landlock: level::landlock_is_possible(&surroundings::look()),
         mounts: text("/proc/self/mountinfo"),
         uid_map: text("/proc/self/uid_map"),
         gid_map: text("/proc/self/gid_map"),

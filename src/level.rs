@@ -79,8 +79,12 @@ pub struct Circumstances {
     pub landlock: Option<Result<u32, String>>,
 }
 
-/// Why a call was refused, as far as that can be told: the end of a sentence that begins with it.
-fn reason(answer: Answer, known: &Circumstances) -> String {
+/// A call with the kernel's answer, and why it was refused, as far as that can be told.
+pub fn reason(what: &str, answer: Answer, known: &Circumstances) -> String {
+    format!("{what}: {}", why(answer, known))
+}
+
+fn why(answer: Answer, known: &Circumstances) -> String {
     let profile = known.profile.as_ref().filter(|name| *name != "unconfined");
     match (answer, known.may_administer) {
         (Answer::NoSpace, _) => match known.most_namespaces {
@@ -113,9 +117,9 @@ pub fn refusal(what: &str, answer: Answer, known: &Circumstances) -> String {
         Err(why) => format!("--sandbox=landlock is not possible here either ({why})"),
     };
     format!(
-        "the service can have no view of its own here: {what}: {}. {landlock}; --sandbox=identity accepts {}. \
+        "the service can have no view of its own here: {}. {landlock}; --sandbox=identity accepts {}. \
          Neither is ever chosen by itself",
-        reason(answer, known),
+        reason(what, answer, known),
         Level::Identity.without(),
     )
 }

@@ -5,13 +5,13 @@
 //! the lease. While anybody has it, stat(2) shows the mode 0710: what it calls the group's bits is the list's mask then,
 //! and the group's own entry says nothing.
 //!
-//! Whoever may search the boundary reaches everything behind it whose name he can guess. So all of that has to be closed
-//! by its own mode, which it is not where services have a view of their own.
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
+//! Whoever may search the boundary reaches everything behind it whose name he can guess. So the directories there are
+//! closed by their own modes first, which they are not where all services have a view of their own; plans see the entry,
+//! and make no open one as long as it is there.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -21,8 +21,8 @@ use crate::exec_directory::Kind;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::Lease;
 use crate::place::{self, Place};
-use crate::sys::fs::{Status, open_beneath, pin_beneath, shown_names, status};
-use crate::sys::{SysResult, attribute};
+use crate::sys::fs::{Status, open_beneath, pin_beneath, set_mode, shown_names, status};
+use crate::sys::{SysError, SysResult, attribute};
 
 /// Why something cannot be done, for a step.
 type Reason = Box<dyn std::error::Error + Send + Sync>;
@@ -64,11 +64,11 @@ pub fn look(directory: &OwnedFd) -> Result<(u32, Vec<u32>), Reason> {
 /// Lets a user search the boundary directory at `path`.
 ///
 /// # Errors
-/// Where the file system has no access control lists; where something behind the boundary is open to everybody who
-/// passes it; those of the calls. Then the user may not search it.
+/// Where the file system has no access control lists; where something of root's behind the boundary is open to everybody
+/// who passes it; those of the calls. Then the user may not search it.
 pub fn grant(path: &str, uid: u32) -> Result<(), Reason> {
     let directory = open(path)?;
-    refuse_what_lies_open(path, &directory, uid)?;
+    close(path, &directory, uid)?;
     let set = {
         let _alone = alone();
         let mut list = list_of(&directory, &status(&directory)?)?;
@@ -86,9 +86,9 @@ pub fn grant(path: &str, uid: u32) -> Result<(), Reason> {
         }
         set => set?,
     }
-    // Whoever has made something behind it meanwhile without seeing the new entry is seen now; and whoever makes
-    // something from here on sees the entry.
-    refuse_what_lies_open(path, &directory, uid).inspect_err(|_| {
+    // What somebody has made behind it meanwhile without seeing the new entry is closed now; and whoever makes something
+    // from here on sees the entry (`Manager::equip` looks once more when it has made it).
+    close(path, &directory, uid).inspect_err(|_| {
         if let Err(error) = revoke(path, uid) {
             tracing::error!(path, uid, %error, "may still be searched");
         }
@@ -167,22 +167,25 @@ fn open(path: &str) -> SysResult<OwnedFd> {
     open_beneath(parent, &name)
 }
 
-/// Refuses where something behind the boundary could be looked into by whoever passes it.
-fn refuse_what_lies_open(path: &str, directory: &OwnedFd, uid: u32) -> Result<(), Reason> {
-    match first_open(directory.as_fd(), uid, 0)? {
+/// Closes the directories behind a boundary to whoever passes it, and refuses where something else is open to him.
+///
+/// To refuse where a directory is open would let any service keep the others from starting, by the mode of its own. Those
+/// with a view of their own do not miss what is taken: nobody but they came there before.
+fn close(path: &str, directory: &OwnedFd, uid: u32) -> Result<(), Reason> {
+    match close_below(path, directory.as_fd(), uid, 0)? {
         None => Ok(()),
-        Some((below, mode)) => Err(format!(
-            "cannot be opened for the service, because others behind it rely on it: {path}/{below} has mode {mode:04o}, and \
-             the service could look into it. Where every service is at such a level each closes its own; once: \
-             chmod o= {path}/{below}"
+        Some((open, mode)) => Err(format!(
+            "cannot be opened for the service, which could use {open} then: it is root's, no directory of a service, and \
+             has mode {mode:04o}; move it away, or: chmod o= {open}"
         )
         .into()),
     }
 }
 
-/// The first thing below a directory that anybody who comes so far may use, and that is not this user's. What is root's
-/// and can be searched is the way to others further in.
-fn first_open(
+/// The first thing below a directory that anybody who comes so far may use, and that is neither this user's nor some
+/// service's directory, which is closed. What is root's and can be searched is the way to others further in.
+fn close_below(
+    path: &str,
     directory: impl AsFd,
     uid: u32,
     depth: usize,
@@ -190,29 +193,33 @@ fn first_open(
     let (names, others) = shown_names(&directory)?;
     if others > 0 || depth > DEEPEST {
         return Err(
-            "holds names that are no text, or lies too deep, so nobody can tell what is open in it"
+            "holds names that are no text, or lies too deep: nobody can tell what is open in it"
                 .into(),
         );
     }
     for name in names {
+        let gone = |error: &SysError| error.errno == Errno::NOENT;
         let found = match pin_beneath(&directory, &name).and_then(status) {
-            Err(error) if error.errno == Errno::NOENT => continue,
+            Err(error) if gone(&error) => continue,
             found => found?,
         };
-        let others = found.mode & 0o007;
-        if found.kind == FileType::Symlink || found.uid == uid || others == 0 {
+        let (below, open) = (format!("{path}/{name}"), found.mode & 0o007);
+        if found.kind == FileType::Symlink || found.uid == uid || open == 0 {
             continue;
         }
-        let is_way = found.kind == FileType::Directory && found.uid == 0 && others & 0o2 == 0;
-        if !is_way {
-            return Ok(Some((name, found.mode)));
+        if found.kind != FileType::Directory || (found.uid == 0 && open & 0o2 != 0) {
+            return Ok(Some((below, found.mode)));
         }
         let inner = match open_beneath(&directory, &name) {
-            Err(error) if error.errno == Errno::NOENT => continue,
+            Err(error) if gone(&error) => continue,
             opened => opened?,
         };
-        if let Some((below, mode)) = first_open(&inner, uid, depth.saturating_add(1))? {
-            return Ok(Some((format!("{name}/{below}"), mode)));
+        if found.uid != 0 {
+            // Nothing but its owner can change what is at this name: all above it is root's.
+            set_mode(&inner, found.mode & 0o7770)?;
+            tracing::info!(path = below, mode = found.mode, "closed to others");
+        } else if let Some(open) = close_below(&below, &inner, uid, depth.saturating_add(1))? {
+            return Ok(Some(open));
         }
     }
     Ok(None)

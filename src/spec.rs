@@ -56,6 +56,7 @@ impl Spec {
         let assigned = request.properties.iter();
         let confinement = assigned.filter(|(name, _)| says_how_confined(name));
         let lost = weaker::check(&settings, &directories)?;
+        weaker::go_without(&mut settings);
         Ok(Self {
             service,
             user,

@@ -50,6 +50,11 @@ pub fn refusal(error: &SysError) -> String {
     level::refusal(&error.to_string(), answer(error.errno), &look())
 }
 
+/// The refusal of a view, and the reason as far as it can be told.
+pub fn reason(error: &SysError) -> String {
+    level::reason(&error.to_string(), answer(error.errno), &look())
+}
+
 /// A failure of a start at a level, with the reason that is behind it: where no view can be had at all, that is it.
 pub fn explained(failure: Failure, level: Level) -> Failure {
     let error = failure.source.downcast_ref::<SysError>();

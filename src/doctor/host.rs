@@ -248,6 +248,31 @@ pub(super) fn kernel(kernel: &Kernel, found: &mut Vec<Finding>) {
     }
 }
 
+/// Which levels of the sandbox this host can give.
+pub(super) fn levels(kernel: &Kernel, found: &mut Vec<Finding>) {
+    let landlock = match &kernel.landlock {
+        Ok(()) => String::from("landlock and identity can be had"),
+        Err(why) => format!("identity can be had, landlock cannot ({why})"),
+    };
+    found.extend(match &kernel.view {
+        // Whoever is not root cannot try. No namespace at all was told above.
+        None => None,
+        Some(Err(_)) if kernel.mount_namespaces == Some(0) => None,
+        Some(Ok(())) => {
+            let text = format!("full can be had, and where it is asked for: {landlock}");
+            Some(Finding::new(Severity::Ok, "sandbox", text))
+        }
+        Some(Err(why)) => {
+            let text = format!("full cannot be had: {why}; {landlock}");
+            Some(Finding::new(Severity::Warning, "sandbox", text).help(
+                "give the container CAP_SYS_ADMIN and the right to mount, or accept less for each service with \
+                 --sandbox= (dynuser(1), SANDBOX LEVELS); where a service has no view of its own it knows its name by the \
+                 NSS module alone",
+            ))
+        }
+    });
+}
+
 /// Looks whether the numbers exist in our user namespace: lines of `inside outside count`
 /// (user_namespaces(7)). A container mostly has 65536.
 pub(super) fn user_namespace(path: &str, map: &Text, ranges: &UidRanges, found: &mut Vec<Finding>) {

@@ -26,6 +26,8 @@ fn healthy() -> Facts {
             mount_namespaces: Some(1000),
             message_queues: true,
             pidfs: true,
+            view: Some(Ok(())),
+            landlock: Ok(()),
             mounts: Ok(Some("1 2 0:3 / /proc rw - proc proc rw\n".into())),
             uid_map: Ok(Some("         0          0 4294967295\n".into())),
             gid_map: Ok(Some("0 0 4294967295".into())),

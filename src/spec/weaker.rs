@@ -5,7 +5,7 @@
 
 use super::Directory;
 use crate::capabilities;
-use crate::directives::{Access, Filters, Homes, PathRule, Processes, Settings};
+use crate::directives::{Access, Filters, Homes, Namespaces, PathRule, Processes, Settings};
 use crate::exec_directory::{ExecDirectory, Kind, lies_in};
 use crate::failure::{Failure, Stage};
 use crate::level::Level;
@@ -17,7 +17,7 @@ const IN_PART: &str =
     "its system calls are refused, but hiding or protecting its files takes a mount namespace";
 
 /// What Landlock leaves as writable as it is: its rules add up, and nothing below is taken away again.
-pub(crate) const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
+const KERNEL_TREES: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// Refuses what cannot be had at the level of the service. Gives the restrictions that are not enforced because that
 /// was allowed, each with the reason.
@@ -36,18 +36,41 @@ pub(super) fn check(
             format!("cannot be had at this level of the sandbox: {why}; --sandbox=full has it");
         return Err(refused(settings, name, &why));
     }
+    let unenforced = unenforced(settings);
+    let missing = unenforced.iter();
+    let missing: Vec<_> = missing
+        .filter(|(name, _)| !settings.may_go_without(name))
+        .collect();
+    if !missing.is_empty() {
+        let reasons = missing.iter().map(|(name, why)| format!("{name}= ({why})"));
+        let reasons: Vec<String> = reasons.collect();
+        let flags = missing.iter();
+        let flags: Vec<String> = flags
+            .map(|(name, _)| format!("--allow-unenforced={name}"))
+            .collect();
+        let why = format!(
+            "does not enforce {}; {} starts the service without, --sandbox=full enforces it",
+            reasons.join(", "),
+            flags.join(" "),
+        );
+        let subject = format!("Sandbox={}", settings.level.word());
+        return Err(Failure::new(Stage::Request, subject, why));
+    }
     let mut lost = Vec::new();
-    for (name, why) in unenforced(settings) {
-        if !settings.may_go_without(name) {
-            let why = format!(
-                "cannot be enforced at this level of the sandbox: {why}; --allow-unenforced={name} starts the service \
-                 without it, --sandbox=full enforces it"
-            );
-            return Err(refused(settings, name, &why));
-        }
+    for (name, why) in unenforced {
         lost.push((name, format!("Sandbox={}: {why}", settings.level.word())));
     }
     Ok(lost)
+}
+
+/// Takes from the settings what there is none of at the level: nobody further on has to ask for that.
+pub(super) fn go_without(settings: &mut Settings) {
+    if settings.level.has_view() {
+        return;
+    }
+    settings.namespaces = Namespaces::default();
+    // The name of the host is everybody's: then it stays.
+    settings.filters.private_hostname = false;
 }
 
 fn refused(settings: &Settings, name: &str, why: &str) -> Failure {

@@ -6,6 +6,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
+use super::child;
 use super::owned;
 use super::procfs::Proc;
 use super::queues;
@@ -83,7 +84,8 @@ impl Ipc {
         Ok(owned::first(mqueue.as_fd(), "", id)?.map(|name| format!("message queue {name}")))
     }
 
-    /// Removes everything that [`found`](Self::found) finds, attached segments too, then looks again.
+    /// Removes everything that [`found`](Self::found) finds, attached segments too, then looks again. No process of `id`
+    /// may live.
     ///
     /// # Errors
     ///
@@ -92,7 +94,7 @@ impl Ipc {
         let mut proc = Proc::open()?;
         for kind in &KINDS {
             for number in kind.carrying(&mut proc, id)? {
-                match (kind.remove)(number) {
+                match kind.remove_of(number, id)? {
                     // Somebody was quicker.
                     Ok(()) | Err(Errno::IDRM | Errno::INVAL) => {}
                     Err(errno) => {
@@ -190,6 +192,21 @@ fn remove_segment(number: i32) -> Result<(), Errno> {
 }
 
 impl Kind {
+    /// Removes an object that carries `id`. Without `CAP_SYS_ADMIN`, which the root of a container does not have, only its
+    /// owner or its creator may; what a segment's owner has given to root on the way is root's to remove then.
+    fn remove_of(&self, number: i32, id: u32) -> SysResult<Result<(), Errno>> {
+        match (self.remove)(number) {
+            Err(Errno::PERM) => {}
+            done => return Ok(done),
+        }
+        let removing = (self.remove, number);
+        let owner = child::Credentials::owner(id)?;
+        match child::run(owner, |(remove, number)| remove(*number), &removing)? {
+            Err(Errno::PERM) => Ok((self.remove)(number)),
+            done => Ok(done),
+        }
+    }
+
     /// The numbers of the objects that carry `id`.
     fn carrying(&self, proc: &mut Proc, id: u32) -> SysResult<Vec<i32>> {
         match proc.read(self.table) {

@@ -111,8 +111,11 @@ impl AccessList {
                 }
             }
         }
+        // Without a mask, what the group has is no more and no less than its entry says: so it stays.
+        let group = self.entries.get(&(GROUP_OBJ, NONE)).copied();
         self.entries.insert((USER, uid), SEARCH);
-        *self.entries.entry((MASK, NONE)).or_insert(0) |= SEARCH;
+        let mask = self.entries.entry((MASK, NONE));
+        *mask.or_insert(group.unwrap_or(0)) |= SEARCH;
     }
 
     /// Takes that from a user. Whether he had it. What an entry of his gives beyond that is none of ours, and stays.

@@ -109,6 +109,8 @@ struct Host {
     /// The number that the victim has whenever nothing stands in the way.
     usual: Option<u32>,
     victim: String,
+    /// What the victim is told besides.
+    options: &'static [&'static str],
     figures: Figures,
     /// What the daemon is killed at now, for messages.
     when: String,
@@ -138,6 +140,7 @@ impl Host {
             residents,
             usual: None,
             victim,
+            options: &[],
             figures,
             when: "at first".into(),
         };
@@ -191,6 +194,7 @@ impl Host {
                 .state("kept"),
             Held::ByDescriptor => Start::acquire(&self.victim),
         };
+        start.options = self.told();
         start.holder_file = holder_too.then(|| HOLDER.into());
         let mut service = start.spawn();
         let up = service.up();
@@ -251,13 +255,19 @@ impl Host {
         }
     }
 
+    fn told(&self) -> Vec<String> {
+        self.options.iter().map(|it| (*it).to_owned()).collect()
+    }
+
     /// The victim runs. A second one shares its name; then both end.
     fn live_on(&mut self, mut service: Service, alive: &Alive) {
         let usual = *self.usual.get_or_insert(alive.uid);
         self.checker.look_at_keys_of(usual);
         assert_eq!(alive.uid, usual, "VIOLATION {}: another number", self.when);
         self.check(&[alive]);
-        let mut second = Start::new(&self.victim, "up wait").spawn();
+        let mut second = Start::new(&self.victim, "up wait");
+        second.options = self.told();
+        let mut second = second.spawn();
         let shared = second
             .up()
             .unwrap_or_else(|why| panic!("VIOLATION {}: {why}", self.when));
@@ -327,6 +337,11 @@ impl Host {
             Point::KillSent | Point::IpcRemoved | Point::KeysCleared
         );
         let words = if keys { "key" } else { "" };
+        // Only a service without a view of its own is let through a boundary.
+        self.options = match point {
+            Point::PassesNoted => &["--sandbox=identity"],
+            _ => &[],
+        };
         for time in 1.. {
             assert!(time < 100, "{word} is reached for ever");
             let doomed = |also: &str| {

@@ -114,6 +114,47 @@ fn a_newcomer_s_first_state_directory() {
 }
 
 #[test]
+fn services_without_a_view_of_their_own() {
+    for level in ["landlock", "identity"] {
+        let mut properties = vec![
+            ("Sandbox", level),
+            ("StateDirectory", "wuff"),
+            ("RuntimeDirectory", "wuff"),
+            ("StateDirectoryMode", "0755"),
+        ];
+        if level == "landlock" {
+            properties.push(("ReadWritePaths", "/srv"));
+        }
+        let spec = spec(&properties);
+        let name = format!("sandbox-{level}.txt");
+        is_golden(&name, &spec, &dynamic(), &fresh(&spec));
+    }
+}
+
+/// Somebody without a view of his own may pass the boundary: the directory behind it is closed by its mode.
+#[test]
+fn a_boundary_that_others_pass_keeps_nobody_out() {
+    let spec = spec(&[("StateDirectory", "wuff")]);
+    let mut observed = fresh(&spec);
+    let boundary = String::from("/var/lib/private");
+    observed
+        .entries
+        .insert(boundary.clone(), directory((0, 0), 0o700, false));
+    observed.searchers.insert(boundary, vec![61200]);
+    let failure = refusal(&spec, &observed);
+    assert!(
+        failure
+            .to_string()
+            .contains("setfacl -x u:61200 /var/lib/private"),
+        "{failure}"
+    );
+    observed.leased_searchers.insert(61200);
+    let plan = plan::plan(&spec, &dynamic(), &observed).expect("a plan");
+    let made = "make-directory /var/lib/private/wuff mode 0700 owner 63102:63102\n";
+    assert!(plan.to_string().contains(made), "{plan}");
+}
+
+#[test]
 fn a_second_start_makes_nothing_and_gives_nothing_away() {
     let spec = spec(&[("StateDirectory", "wuff")]);
     let mut observed = fresh(&spec);

@@ -103,6 +103,10 @@ pub(super) fn writable(
         !closed && !read_only.iter().any(|kept| lies_in(tree, kept))
     });
     paths.extend(trees.map(String::from));
+    if paths.iter().any(|path| path == "/dev") {
+        // The way to an open queue ends at the root of their file system, wherever that is mounted.
+        paths.push("/dev/mqueue".into());
+    }
     paths.sort_unstable();
     paths.dedup();
     Ok(paths)

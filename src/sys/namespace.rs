@@ -51,7 +51,8 @@ pub fn pid_namespace_handle() -> SysResult<Option<String>> {
     };
     if answer != 0 {
         return match last_error() {
-            Errno::OPNOTSUPP | Errno::OVERFLOW | Errno::NOSYS => Ok(None),
+            // EPERM: a container's filter forbids the call.
+            Errno::OPNOTSUPP | Errno::OVERFLOW | Errno::NOSYS | Errno::PERM => Ok(None),
             errno => Err(errno).during("name_to_handle_at", PATH),
         };
     }
@@ -81,6 +82,8 @@ pub fn is_gone(handle: &str) -> SysResult<bool> {
     if answer < 0 {
         return match last_error() {
             Errno::STALE => Ok(true),
+            // A container's filter forbids the call, or its root lacks CAP_DAC_READ_SEARCH: nobody can tell.
+            Errno::PERM => Ok(false),
             errno => Err(errno).during("open_by_handle_at", handle),
         };
     }

@@ -299,7 +299,6 @@ fn a_file_system_without_lists_is_refused() {
     dynamic_uid(&said);
 }
 
-/// A directory that somebody else has mounted at its public path stays there, closed by its mode.
 #[test]
 fn services_of_one_user_share_its_temporary_files_and_its_way() {
     let arena = host();
@@ -331,4 +330,81 @@ fn services_of_one_user_share_its_temporary_files_and_its_way() {
     arena.wait_until_idle();
     assert_eq!(list(&arena), CLOSED);
     assert_eq!(arena.sh("ls -A /run/dynuser/tmp").ok(), "");
+}
+
+/// A directory that is mounted at its public path stays there, closed by its mode: no boundary has to be passed.
+#[test]
+fn what_is_mounted_in_its_place_is_used_there() {
+    let arena = host();
+    let script = "mkdir /var/lib/own && mount -t tmpfs -o mode=755 t /var/lib/own && echo old > /var/lib/own/old && chown -R 5000:5000 /var/lib/own";
+    arena.sh(script).ok();
+    let script = "echo new >> $STATE_DIRECTORY/old && stat -c '%a %U' $STATE_DIRECTORY && cat $STATE_DIRECTORY/old";
+    let own = ["-p", "StateDirectory=own"];
+    let said = run(&arena, "a", "landlock", &own, script).ok();
+    assert_eq!(said, "700 a\nold\nnew\n");
+    assert_eq!(list(&arena), CLOSED);
+}
+
+/// A user whom the host has anyway passes as long as the lease lasts, and no longer.
+#[test]
+fn a_user_of_the_host_is_let_through_and_no_longer() {
+    let arena = host();
+    arena.append("/etc/passwd", "keeper:x:5000:5001::/:/bin/sh");
+    arena.append("/etc/group", "keeper:x:5001:");
+    let own = ["-p", "StateDirectory=kept"];
+    let mut service = spawn(&arena, "keeper", "landlock", &own);
+    assert_eq!(
+        tell(
+            &mut service,
+            "id -u; touch $STATE_DIRECTORY/x; stat -c %u:%g $TMPDIR"
+        )
+        .0,
+        "5000\n5000:5001\n"
+    );
+    assert_eq!(list(&arena), passed_by(&[5000]));
+    service.stop();
+    arena.wait_until_idle();
+    assert_eq!(list(&arena), CLOSED);
+    assert_eq!(arena.sh("ls -A /run/dynuser/tmp").ok(), "");
+}
+
+/// A user who is held by a descriptor has no level: his services choose theirs.
+#[test]
+fn a_held_user_s_services_choose_their_level() {
+    let arena = host();
+    let hold = [
+        "container",
+        "dynuser",
+        "acquire",
+        "-u",
+        "held",
+        "sh",
+        "-c",
+        "echo held; read -r line",
+    ];
+    let mut holder = arena.spawn(hold);
+    assert_eq!(holder.line(), "held");
+    assert_eq!(arena.list()[0]["sandbox"], serde_json::Value::Null);
+    for level in ["landlock", "identity"] {
+        let words = words(
+            "held",
+            level,
+            &[
+                "-p",
+                "StateDirectory=held",
+                "sh",
+                "-c",
+                "id -un; touch $STATE_DIRECTORY/x",
+            ],
+        );
+        assert_eq!(arena.run(words).ok(), "held\n");
+        wait_until("the service's hold has ended", || {
+            arena.list()[0]["pids"]
+                .as_array()
+                .is_some_and(Vec::is_empty)
+        });
+    }
+    holder.end();
+    arena.wait_until_idle();
+    assert_eq!(list(&arena), CLOSED);
 }

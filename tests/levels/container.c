@@ -69,7 +69,7 @@ int main(int argc, char **argv)
 		SYS_move_mount, SYS_open_tree, SYS_mount_setattr};
 	for (unsigned i = 0; i < sizeof mounting / sizeof *mounting; i++)
 		refuse(mounting[i], admin ? EACCES : EPERM);
-	static const long others[] = {SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_open_by_handle_at, SYS_io_uring_setup,
+	static const long others[] = {SYS_bpf, SYS_perf_event_open, SYS_userfaultfd, SYS_open_by_handle_at, SYS_name_to_handle_at, SYS_io_uring_setup,
 		SYS_io_uring_enter, SYS_io_uring_register, SYS_sethostname, SYS_kcmp};
 	for (unsigned i = 0; i < sizeof others / sizeof *others; i++)
 		refuse(others[i], EPERM);

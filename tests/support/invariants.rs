@@ -158,6 +158,15 @@ impl Checker {
         let left = entries("/run/dynuser/views").into_iter();
         let left = left.filter(|view| !view.parse().is_ok_and(|uid| uids.contains(&uid)));
         same("views", left.collect(), BTreeSet::new());
+        let left = entries("/run/dynuser/tmp").into_iter();
+        let left = left.filter(|own| !own.parse().is_ok_and(|uid| uids.contains(&uid)));
+        same("temporary files", left.collect(), BTreeSet::new());
+        let open = std::fs::metadata("/var/lib/private").map_or(0, |found| found.mode() & 0o077);
+        same(
+            "who passes the boundary",
+            BTreeSet::from([open.to_string()]),
+            BTreeSet::from(["0".into()]),
+        );
         let held = alive.iter().filter_map(|service| service.hold.as_deref());
         let held = held.map(|file| file.file_name().expect("a name"));
         let held = held.map(|name| name.to_string_lossy().into_owned());

@@ -628,3 +628,43 @@ assert libc.shmctl(given, 1, state) == 0
         "{said}"
     );
 }
+
+/// Each connection has a user of its own at the weaker levels too.
+#[test]
+fn connections_are_served_at_a_level() {
+    let arena = host();
+    let serve = "exec 2>/dev/null; id -u; grep Cap[EB] /proc/self/status; touch /mnt/open/new && rm /mnt/open/new && echo open; ls -A $STATE_DIRECTORY; touch $STATE_DIRECTORY/x";
+    arena.put(
+        "/mnt/each.socket",
+        "[Socket]\nListenStream=/run/s\nAccept=yes\n",
+        0o644,
+    );
+    let service = "[Service]\nDynamicUser=yes\nStateDirectory=each/%i\nStandardInput=socket\nExecStart=/mnt/serve\n";
+    arena.put("/mnt/each@.service", service, 0o644);
+    arena.put("/mnt/serve", &format!("#!/bin/sh\n{serve}\n"), 0o755);
+    let ask = "import socket, sys
+def one():
+    s = socket.socket(socket.AF_UNIX)
+    s.connect('/run/s')
+    return s
+both = [one(), one()]
+for s in both:
+    print(s.makefile().read(), end='')
+";
+    for (level, open) in [("landlock", ""), ("identity", "open\n")] {
+        let words = ["container", "dynuser", "listen", "--sandbox", level];
+        let unit = ["--unit-file", "/mnt/each.socket"];
+        let listener = arena.spawn([&words[..], &unit].concat());
+        wait_until("it listens", || arena.sh("test -S /run/s").status.success());
+        let said = arena.run(["python3", "-c", ask]).ok();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 6 + 2 * open.lines().count(), "{said}");
+        let (one, other) = lines.split_at(lines.len() / 2);
+        assert_ne!(dynamic_uid(one[0]), dynamic_uid(other[0]), "{said}");
+        assert_eq!(said.matches("\t0000000000000000").count(), 4, "{said}");
+        assert_eq!(said.contains("open"), !open.is_empty(), "{said}");
+        listener.stop();
+        arena.wait_until_idle();
+        assert_eq!(arena.sh("stat -c %a /var/lib/private").ok(), "700\n");
+    }
+}

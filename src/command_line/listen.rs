@@ -53,6 +53,9 @@ pub(super) struct Listen {
     /// An environment variable of the service; without a value, the caller's
     #[arg(short = 'E', long = "setenv", value_name = "NAME[=VALUE]")]
     setenv: Vec<OsString>,
+    /// How much stands between the service and the host: full, landlock or identity
+    #[arg(long, value_name = "LEVEL", overrides_with = "sandbox")]
+    sandbox: Option<String>,
     /// Start the service even if this restriction cannot be enforced here
     #[arg(long, value_name = "DIRECTIVE")]
     allow_unenforced: Vec<String>,
@@ -88,6 +91,8 @@ pub(super) fn listen(options: &Listen) -> Result<u8, Failure> {
         None => from_words(options)?,
     };
     let mut properties = assignments(&options.property)?;
+    let level = options.sandbox.iter();
+    properties.extend(level.map(|level| ("Sandbox".into(), level.clone())));
     let allowed = options.allow_unenforced.iter();
     properties.extend(allowed.map(|name| ("AllowUnenforced".into(), name.clone())));
     listener::listen(&listener::Listen {

@@ -17,7 +17,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::access_list::{ATTRIBUTE, AccessList};
-use crate::exec_directory::Kind;
+use crate::exec_directory::{Kind, lies_in};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::Lease;
 use crate::place::{self, Place};
@@ -68,14 +68,10 @@ pub fn look(directory: &OwnedFd) -> Result<(u32, Vec<u32>), Reason> {
 /// who passes it; those of the calls. Then the user may not search it.
 pub fn grant(path: &str, uid: u32) -> Result<(), Reason> {
     let directory = open(path)?;
-    close(path, &directory, uid)?;
-    let set = {
-        let _alone = alone();
-        let mut list = list_of(&directory, &status(&directory)?)?;
-        list.let_search(uid);
-        attribute::write(&directory, ATTRIBUTE, &list.bytes())
-    };
-    match set {
+    let _alone = alone();
+    let mut list = list_of(&directory, &status(&directory)?)?;
+    list.let_search(uid);
+    match attribute::write(&directory, ATTRIBUTE, &list.bytes()) {
         Err(error) if error.errno == Errno::OPNOTSUPP => {
             return Err(
                 "is on a file system without access control lists, so the service cannot be let to its directories behind \
@@ -86,13 +82,32 @@ pub fn grant(path: &str, uid: u32) -> Result<(), Reason> {
         }
         set => set?,
     }
-    // What somebody has made behind it meanwhile without seeing the new entry is closed now; and whoever makes something
-    // from here on sees the entry (`Manager::equip` looks once more when it has made it).
+    // Whoever makes something open from here on sees the entry first: see `while_closed`.
     close(path, &directory, uid).inspect_err(|_| {
-        if let Err(error) = revoke(path, uid) {
+        if let Err(error) = take_from(&directory, uid) {
             tracing::error!(path, uid, %error, "may still be searched");
         }
     })
+}
+
+/// Keeps everybody from being let through the boundary that `path` lies behind as long as this is held; nothing, if
+/// somebody may pass it already. Without it, what is opened by its mode on the word of an old look would be open to
+/// whoever was let through since.
+///
+/// # Errors
+/// Those of the calls, and for a list that is not understood.
+pub fn while_closed(path: &str) -> Result<Option<Closed>, Reason> {
+    let closed = Closed { _alone: alone() };
+    let mut boundaries = Kind::ALL.into_iter().filter_map(Kind::boundary);
+    let boundary = boundaries.find(|boundary| lies_in(path, boundary));
+    let boundary = boundary.ok_or("lies behind no boundary")?;
+    let (_, searchers) = look(&open(boundary)?)?;
+    Ok(searchers.is_empty().then_some(closed))
+}
+
+/// See [`while_closed`].
+pub struct Closed {
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// Takes the right from a user. That the directory is gone, or he does not have it, is none.
@@ -107,9 +122,13 @@ pub fn revoke(path: &str, uid: u32) -> Result<(), Reason> {
         opened => opened?,
     };
     let _alone = alone();
-    let mut list = list_of(&directory, &status(&directory)?)?;
+    take_from(&directory, uid)
+}
+
+fn take_from(directory: &OwnedFd, uid: u32) -> Result<(), Reason> {
+    let mut list = list_of(directory, &status(directory)?)?;
     if list.stop_search(uid) {
-        attribute::write(&directory, ATTRIBUTE, &list.bytes())?;
+        attribute::write(directory, ATTRIBUTE, &list.bytes())?;
     }
     Ok(())
 }

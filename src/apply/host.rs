@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::database::write_database;
 use super::{Gift, NotYet, Prepared, Stop, Views};
 use crate::failure::{Failure, OrFail};
+use crate::observe::is_behind;
 use crate::place::{self, Place};
 use crate::plan::{Action, IdMap, Owner, Step};
 use crate::search_right;
@@ -47,6 +48,7 @@ impl Workshop {
 
     fn host_step(&self, step: &Step, views: &mut Views) -> Result<(), Stop> {
         let path = &step.path;
+        let _closed = keep_closed(step)?;
         match &step.action {
             Action::MakeDirectory { mode, owner } => match make_directory(path, *mode, *owner) {
                 Err(error) if matches!(error.errno, Errno::EXIST | Errno::NOENT) => {
@@ -186,6 +188,21 @@ fn make_directory(path: &str, mode: u32, owner: Owner) -> SysResult<()> {
     // The owner before the mode: chown takes away bits, and until then only root may enter.
     files::set_owner(&directory, owner.uid, owner.gid)?;
     files::set_mode(&directory, mode)
+}
+
+/// What makes a directory of a service open to others relies on it that nobody passes the boundary in front of it.
+fn keep_closed(step: &Step) -> Result<Option<search_right::Closed>, Stop> {
+    let (Action::MakeDirectory { mode, owner } | Action::SetMode { mode, owner }) = &step.action
+    else {
+        return Ok(None);
+    };
+    if *owner == Owner::ROOT || mode & 0o007 == 0 || !is_behind(&step.path) {
+        return Ok(None);
+    }
+    match search_right::while_closed(&step.path)? {
+        Some(closed) => Ok(Some(closed)),
+        None => Err(Stop::NotYet(NotYet::Changed(step.path.clone()))),
+    }
 }
 
 /// Another service of the same user may have made it.

@@ -408,3 +408,32 @@ fn a_held_user_s_services_choose_their_level() {
     arena.wait_until_idle();
     assert_eq!(list(&arena), CLOSED);
 }
+
+/// Services with a view of their own start and end, each with an open directory, while one without looks for them.
+#[test]
+fn whoever_passes_never_finds_an_open_directory() {
+    let arena = host();
+    let mut weak = spawn(&arena, "weak", "identity", &["-p", "StateDirectory=weak"]);
+    let look = "while [ -e $STATE_DIRECTORY ]; do for i in 1 2 3 4; do ls /var/lib/private/full$i; done; done 2>/dev/null & echo looks";
+    assert_eq!(tell(&mut weak, look).0, "looks\n");
+    let script = "for n in 1 2 3 4 5; do for i in 1 2 3 4; do
+            dynuser run -u full$i -p StateDirectory=full$i sh -c 'touch $STATE_DIRECTORY/secret' & done
+        container dynuser run -u other$n --sandbox=landlock -p StateDirectory=other$n true; wait; done";
+    // The daemon is the container's, which makes no views: the next one is the host's.
+    for daemon in arena.daemons() {
+        arena.run(["kill", "-9", &daemon]).ok();
+    }
+    wait_until("that daemon is gone", || arena.daemons().is_empty());
+    let asked = arena.run(["dynuser", "release", "weak"]).fails(1);
+    assert!(asked.contains("is in use by"), "{asked}");
+    arena.sh(script).ok();
+    assert_eq!(
+        arena.sh("ls -d /var/lib/private/full*/secret | wc -l").ok(),
+        "4\n"
+    );
+    let modes = arena.sh("stat -c %a /var/lib/private/*").ok();
+    assert!(modes.lines().all(|mode| mode.ends_with('0')), "{modes}");
+    weak.signal(rustix::process::Signal::TERM);
+    let (_, said) = weak.end();
+    assert_eq!(said, "");
+}

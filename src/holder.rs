@@ -147,6 +147,9 @@ pub struct Holder {
     /// Whether nobody will ask for it again by its name.
     #[serde(default)]
     pub passing: bool,
+    /// Those of them that it may not write to, by kind and path.
+    #[serde(default)]
+    pub read_only: Vec<(String, String)>,
     /// The level of its sandbox; nothing, if it is no service.
     #[serde(default = "full")]
     pub sandbox: Option<Level>,
@@ -162,17 +165,18 @@ impl Holder {
     /// A holder as the service that it asked for. `grace` is for services that do not say how long
     /// they may take to end.
     pub fn new(spec: &Spec, by: HeldBy, grace: Duration) -> Self {
-        let places = spec.places();
+        let pair = |place: &ExecDirectory| (place.kind().word().into(), place.path().into());
+        let all = spec.directories().iter();
+        let read_only = all.filter(|directory| directory.is_read_only());
         let grace = spec.stop_timeout().unwrap_or(grace).as_millis();
         // What holds a user alone runs nothing.
         let is_service = matches!(by, HeldBy::Process(_));
         Self {
             by,
+            read_only: read_only.map(|it| pair(it.place())).collect(),
             sandbox: is_service.then(|| spec.level()),
             service: spec.service().to_string(),
-            directories: places
-                .map(|place| (place.kind().word().into(), place.path().into()))
-                .collect(),
+            directories: spec.places().map(pair).collect(),
             shares: spec.shares(),
             passing: spec.is_passing(),
             grace: u64::try_from(grace).unwrap_or(u64::MAX),
@@ -189,6 +193,7 @@ impl Holder {
             directories: Vec::new(),
             shares: false,
             passing: false,
+            read_only: Vec::new(),
             sandbox: None,
             grace: 0,
             confinement: Vec::new(),

@@ -670,3 +670,55 @@ for s in both:
         assert_eq!(arena.sh("stat -c %a /var/lib/private").ok(), "700\n");
     }
 }
+
+#[test]
+fn whoever_enters_is_held_back_as_the_service_is() {
+    let arena = host();
+    let directories = ["-p", "StateDirectory=own kept::ro"];
+    for level in ["landlock", "identity"] {
+        let more: &[&str] = if level == "landlock" {
+            &directories
+        } else {
+            &directories[..0]
+        };
+        let mut service = spawn(&arena, "entered", level, more);
+        let enter = |script: &str| {
+            let words = [
+                "container",
+                "dynuser",
+                "enter",
+                "entered",
+                "sh",
+                "-c",
+                script,
+            ];
+            arena.run(words)
+        };
+        let (uid, _) = tell(&mut service, "id -u");
+        assert_eq!(enter("id -u").ok(), uid);
+        let limits =
+            "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\\n' ' '";
+        let (own, _) = tell(&mut service, limits);
+        assert_eq!(enter(limits).ok(), own);
+        let elsewhere = enter("echo x > /mnt/open/file");
+        assert_eq!(
+            elsewhere.status.success(),
+            level == "identity",
+            "{elsewhere}"
+        );
+        enter("echo x > $TMPDIR/file").ok();
+        if level == "landlock" {
+            enter("echo x > $(echo $STATE_DIRECTORY | cut -d: -f2)/file").ok();
+            let refused = enter(
+                "for dir in $(echo $STATE_DIRECTORY | tr : ' '); do echo x > $dir/file; done",
+            );
+            assert!(
+                refused.stderr.contains("kept/file: Permission denied"),
+                "{refused}"
+            );
+        }
+        service.say("exit 0");
+        service.end();
+        arena.wait_until_idle();
+    }
+}

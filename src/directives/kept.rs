@@ -4,14 +4,18 @@ use super::row::canonical;
 use super::{filters, process};
 
 /// Those of other topics.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 11] = [
     // Which others there may be: it is read before them.
     "AllowUnenforced",
     "DynamicUser",
     "NoNewPrivileges",
     "PrivateDevices",
+    "ProtectControlGroups",
+    "ReadOnlyPaths",
+    "ReadWritePaths",
     "RestrictForeignDirectories",
     "Sandbox",
+    "ProtectSystem",
     "WorkingDirectory",
 ];
 

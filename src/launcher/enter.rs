@@ -24,9 +24,11 @@ use crate::holder::{HeldBy, Holder, Watched};
 use crate::inside::{self, Inside};
 use crate::layout::LEASES;
 use crate::lease::{self, Lease};
+use crate::level::Level;
 use crate::life::State;
 use crate::meant::one_that_runs;
 use crate::observe::writable_places;
+use crate::plan::{beneath, temporary_of};
 use crate::protocol::PrepareReply;
 use crate::pty::Session;
 use crate::relay::wait_for;
@@ -114,7 +116,8 @@ impl<'a> Guest<'a> {
             let why = "has CAP_SYS_ADMIN, and may have mounted anything over any program: enter it as its user, or look into it with nsenter(1)";
             return Err(Failure::new(Stage::Request, service, why));
         }
-        let inside = inside::find(&lease, &holder, &pidfd, spec.is_dynamic())?;
+        let has_view = spec.is_dynamic() && spec.level().has_view();
+        let inside = inside::find(&lease, &holder, &pidfd, has_view)?;
         tracing::debug!(pid = inside.pid, "found");
         let leases = pin(LEASES)?;
         Ok(Self {
@@ -193,6 +196,8 @@ impl<'a> Guest<'a> {
                 .and_then(|file| read_at_most(file, LONGEST))
                 .or_fail(Stage::Namespace, "mountinfo")?;
             writable = writable_places(&table.unwrap_or_default());
+        } else if self.spec.level() == Level::Landlock && !self.options.root {
+            writable = self.writable_beside_others()?;
         }
         let asked = std::env::var_os("SHELL");
         let shell = shell::find(asked.as_deref(), self.options.root);
@@ -218,6 +223,17 @@ impl<'a> Guest<'a> {
         };
         let reply = self.reply(writable, shell.as_deref().unwrap_or("/bin/sh"))?;
         Ok((Prepared::new(reply, &spec, added, &launch), words))
+    }
+
+    /// Where the service may write that sees what everybody sees.
+    fn writable_beside_others(&self) -> Result<Vec<String>, Failure> {
+        let own = self.holder.exec_directories().filter(|directory| {
+            let pair = (directory.kind().word().into(), directory.path().into());
+            directory.kind() != DirectoryKind::Configuration
+                && !self.holder.read_only.contains(&pair)
+        });
+        let own = own.map(|directory| directory.public());
+        beneath(self.spec.settings(), self.lease.uid, own, String::clone)
     }
 
     fn words(&self, shell: Option<&str>) -> Result<Words, Failure> {
@@ -276,6 +292,7 @@ impl<'a> Guest<'a> {
             unenforced: Vec::new(),
             writable,
             confined: self.spec.is_dynamic() && !root,
+            sandbox: self.spec.level().word().into(),
             environment: self.environment(&home, shell),
             working_directory: directory.map_or(home, |directory| directory.path.clone()),
             working_directory_may_be_missing: true,
@@ -299,6 +316,9 @@ impl<'a> Guest<'a> {
         ]
         .map(|(name, value)| (name.into(), value.into()))
         .into();
+        if !self.spec.level().has_view() && !self.options.root {
+            variables.push(("TMPDIR".into(), temporary_of(self.lease.uid)));
+        }
         for kind in DirectoryKind::ALL {
             let directories = self.holder.exec_directories();
             let these = directories.filter(|directory| directory.kind() == kind);

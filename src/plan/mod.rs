@@ -27,6 +27,7 @@ pub use adoption::{Adopter, Adoption, adoption};
 pub use hardening::processes_of_its_own;
 pub use identity::{Identity, environment};
 pub use step::{Action, IdMap, Step, Tmpfs};
+pub use weaker::{beneath, temporary_of};
 
 /// An owner on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

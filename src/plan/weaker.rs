@@ -8,7 +8,7 @@
 use super::dirs::{Placed, Placement};
 use super::step::Action;
 use super::{Identity, Step};
-use crate::directives::Access;
+use crate::directives::{Access, Settings};
 use crate::exec_directory::{Kind, lies_in};
 use crate::failure::{Failure, Stage};
 use crate::layout::TEMPORARY;
@@ -21,7 +21,12 @@ const KERNEL_TREES: [&str; 3] = super::hardening::KERNEL_TREES;
 
 /// The directory for its temporary files.
 pub(super) fn temporary(identity: &Identity) -> String {
-    format!("{TEMPORARY}/{}", identity.uid)
+    temporary_of(identity.uid.get())
+}
+
+/// The same of a number: `TMPDIR`.
+pub fn temporary_of(uid: u32) -> String {
+    format!("{TEMPORARY}/{uid}")
 }
 
 /// The boundary directories that the service has to pass.
@@ -68,9 +73,27 @@ pub(super) fn writable(
     if spec.level() != Level::Landlock {
         return Ok(Vec::new());
     }
-    let mounts = &spec.settings().mounts;
-    let tunables = spec.settings().filters.protect_kernel_tunables;
+    let own = placed.iter().filter(|placed| {
+        let directory = placed.directory;
+        !directory.is_read_only() && directory.kind() != Kind::Configuration
+    });
     let real = |path: &String| observed.resolved.get(path).unwrap_or(path).clone();
+    let own = own.map(|placed| placed.path.clone());
+    beneath(spec.settings(), identity.uid.get(), own, real)
+}
+
+/// The same, for directories of its `own` that are not read-only; `real` is where a path leads.
+///
+/// # Errors
+/// As [`writable`].
+pub fn beneath(
+    settings: &Settings,
+    uid: u32,
+    own: impl Iterator<Item = String>,
+    real: impl Fn(&String) -> String,
+) -> Result<Vec<String>, Failure> {
+    let mounts = &settings.mounts;
+    let tunables = settings.filters.protect_kernel_tunables;
     let of = |access| {
         let rules = mounts
             .paths
@@ -79,17 +102,13 @@ pub(super) fn writable(
         rules.map(|rule| real(&rule.path))
     };
     let read_only: Vec<String> = of(Access::Read).collect();
-    let own = placed.iter().filter(|placed| {
-        let directory = placed.directory;
-        !directory.is_read_only() && directory.kind() != Kind::Configuration
-    });
-    let mut paths: Vec<String> = own.map(|placed| placed.path.clone()).collect();
-    paths.push(temporary(identity));
+    let mut paths: Vec<String> = own.collect();
+    paths.push(temporary_of(uid));
     paths.extend(of(Access::Write));
     if let Some(kept) = read_only
         .iter()
         .find(|kept| paths.iter().any(|path| lies_in(kept, path)))
-        .filter(|_| !spec.settings().may_go_without("ReadOnlyPaths"))
+        .filter(|_| !settings.may_go_without("ReadOnlyPaths"))
     {
         return Err(Failure::new(
             Stage::Namespace,

@@ -196,7 +196,7 @@ fn of_holder(prefix: &str, holder: &Holder) -> Row {
 
 /// Its services, or why it is as it is.
 fn said(lease: &Lease) -> String {
-    let services = lease.services().join(" ");
+    let services = super::services(lease);
     match &lease.reason {
         Some(reason) if lease.state == State::Running => format!("{services} ({reason})"),
         Some(reason) => reason.clone(),

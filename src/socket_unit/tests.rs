@@ -176,7 +176,7 @@ fn what_is_not_said_is_as_in_systemd() {
         let interval = Duration::from_secs(2);
         Some(RateLimit { interval, burst })
     };
-    assert_eq!((one.trigger_limit, one.poll_limit), (limit(20), limit(15)));
+    assert_eq!((one.trigger_limit, one.poll_limit), (limit(20), None));
     let each = foo("ListenStream=80\nAccept=yes").expect("a unit");
     assert_eq!(each.descriptor_name, "connection");
     assert_eq!(each.service.full(), "foo@.service");

@@ -6,6 +6,7 @@ use crate::control_group::tree;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::Holder;
 use crate::lease::Lease;
+use crate::level::Level;
 use crate::sys::fs::{open_beneath, status};
 use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::process_wait::has_ended;
@@ -36,7 +37,7 @@ impl Inside {
 }
 
 /// Finds what a service lives in, of the holder's process or of one below it: a launcher that stays is outside of the
-/// sandbox. A service with a `sandbox` has a mount namespace; a process that sees what we see is none of it.
+/// sandbox. A service with a `sandbox` of its own view has a mount namespace; a process that sees what we see is none of it.
 ///
 /// No process counts that is in a user namespace of its own making, or in any that was made in such a one: its files are
 /// what it likes, and whoever executes them with more rights than it has is its prey.
@@ -56,15 +57,17 @@ pub fn find(
             "is a user that is held by a descriptor: nothing runs that could be entered".into(),
         ));
     };
+    // At the weaker levels it was given no namespace, and nothing is entered.
+    let has_view = holder.sandbox.is_none_or(Level::has_view);
     let mut search = Search {
         uid: lease.uid,
-        sandbox,
+        sandbox: sandbox && has_view,
         host: own_namespaces::at(HOST).ok(),
         second: None,
         refused: None,
     };
     let look = |search: &mut Search, pid: u32, pidfd: &OwnedFd| {
-        let visited = visit(pid, pidfd.as_fd()).or_fail(Stage::Namespace, service)?;
+        let visited = visit(pid, pidfd.as_fd(), has_view).or_fail(Stage::Namespace, service)?;
         Ok::<_, Failure>(visited.and_then(|visited| search.judge(pid, visited)))
     };
     // The service itself, usually: then nobody else has to be looked at.

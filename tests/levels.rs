@@ -696,8 +696,7 @@ fn whoever_enters_is_held_back_as_the_service_is() {
         };
         let (uid, _) = tell(&mut service, "id -u");
         assert_eq!(enter("id -u").ok(), uid);
-        let limits =
-            "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status | tr '\\n' ' '";
+        let limits = "grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status";
         let (own, _) = tell(&mut service, limits);
         assert_eq!(enter(limits).ok(), own);
         let elsewhere = enter("echo x > /mnt/open/file");

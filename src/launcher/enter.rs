@@ -116,8 +116,7 @@ impl<'a> Guest<'a> {
             let why = "has CAP_SYS_ADMIN, and may have mounted anything over any program: enter it as its user, or look into it with nsenter(1)";
             return Err(Failure::new(Stage::Request, service, why));
         }
-        let has_view = spec.is_dynamic() && spec.level().has_view();
-        let inside = inside::find(&lease, &holder, &pidfd, has_view)?;
+        let inside = inside::find(&lease, &holder, &pidfd, spec.is_dynamic())?;
         tracing::debug!(pid = inside.pid, "found");
         let leases = pin(LEASES)?;
         Ok(Self {

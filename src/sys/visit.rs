@@ -36,12 +36,13 @@ pub struct Visited {
     pub foreign: Option<Kind>,
 }
 
-/// Looks at the process `pid`, which `pidfd` is of. `None`: it has ended.
+/// Looks at the process `pid`, which `pidfd` is of. `None`: it has ended. Its namespaces are looked at only if it may have
+/// been given some: in a container root may not look at them.
 ///
 /// # Errors
 /// Those of open(2), read(2) and ioctl(2).
-pub fn visit(pid: u32, pidfd: BorrowedFd<'_>) -> SysResult<Option<Visited>> {
-    match look(pid) {
+pub fn visit(pid: u32, pidfd: BorrowedFd<'_>, namespaces: bool) -> SysResult<Option<Visited>> {
+    match look(pid, namespaces) {
         // Before anything is believed: the number may have been another one's by then.
         _ if has_ended(pidfd)? => Ok(None),
         Err(error) if is_gone(error.errno) => Ok(None),
@@ -49,12 +50,13 @@ pub fn visit(pid: u32, pidfd: BorrowedFd<'_>) -> SysResult<Option<Visited>> {
     }
 }
 
-fn look(pid: u32) -> SysResult<Visited> {
+fn look(pid: u32, looks: bool) -> SysResult<Visited> {
     let mut proc = Proc::open()?;
+    let kinds: &[Kind] = if looks { &Kind::ALL } else { &[] };
     let ours = own_namespaces::current(Kind::Users)?;
     // The user namespace first, and once more at the end. Nobody comes back from one: what was seen in between was of
     // a process that had no rights to change any of it, unless it was given them.
-    let users = open(pid, Kind::Users)?;
+    let users = looks.then(|| open(pid, Kind::Users)).transpose()?;
     let mut file = |name: &str| {
         let path = format!("{pid}/{name}");
         proc.read(&path)
@@ -63,7 +65,7 @@ fn look(pid: u32) -> SysResult<Visited> {
     let line = file("status")?;
     let control_groups = file("cgroup")?;
     let (mut namespaces, mut foreign) = (Vec::new(), None);
-    for kind in Kind::ALL {
+    for kind in kinds.iter().copied() {
         let namespace = open(pid, kind)?;
         if is_same(&namespace, &own_namespaces::current(kind)?)? {
             continue;
@@ -73,7 +75,9 @@ fn look(pid: u32) -> SysResult<Visited> {
         }
         namespaces.push((kind, namespace));
     }
-    if !is_same(&users, &open(pid, Kind::Users)?)? {
+    if let Some(users) = users
+        && !is_same(&users, &open(pid, Kind::Users)?)?
+    {
         foreign = Some(Kind::Users);
     }
     let subject = format_args!("/proc/{pid}/status");
@@ -142,7 +146,7 @@ mod tests {
     #[test]
     fn we_live_where_we_live() {
         let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).expect("a pidfd");
-        let visited = visit(std::process::id(), pidfd.as_fd());
+        let visited = visit(std::process::id(), pidfd.as_fd(), true);
         let visited = visited.expect("an answer").expect("we run");
         assert!(visited.namespaces.is_empty(), "{visited:?}");
         assert_eq!(visited.foreign, None);

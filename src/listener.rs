@@ -7,6 +7,7 @@ mod owner;
 mod serving;
 mod turns;
 mod unit;
+mod voices;
 
 use std::ffi::OsString;
 

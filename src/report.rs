@@ -5,6 +5,8 @@ mod tree;
 mod upkeep;
 
 use std::io::{IsTerminal, Write};
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
@@ -16,6 +18,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::{Found, Lease};
 use crate::level::Level;
 use crate::life::State;
+use crate::sys::socket::send_now;
 
 pub use check::{checked, checked_json};
 pub use tree::tree;
@@ -52,8 +55,33 @@ pub fn failure(failure: &Failure) {
     say(&format!("dynuser: {failure}"));
 }
 
+/// Who tells it in our place.
+static TELLER: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Has everything that is said from here on told by whoever reads at the other end of this socket, a message for each
+/// line: where many processes speak, one of them decides how much is too much.
+pub fn say_to(socket: OwnedFd) {
+    if TELLER.set(socket).is_err() {
+        tracing::debug!("it is told already");
+    }
+}
+
+/// Longest line that is told by others, in bytes.
+pub const LONGEST_LINE: usize = 4096;
+
 /// Tells something on standard error. There is nobody to tell when that is closed.
 pub fn say(line: &str) {
+    if let Some(teller) = TELLER.get() {
+        let bytes = line.as_bytes();
+        let bytes = bytes.get(..LONGEST_LINE).unwrap_or(bytes);
+        match send_now(teller, bytes, &[]) {
+            Ok(_) => return,
+            // It has more than enough to tell.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            // It has ended.
+            Err(error) => tracing::debug!(%error, "nobody tells it"),
+        }
+    }
     if let Err(error) = writeln!(std::io::stderr(), "{line}") {
         tracing::debug!(%error, line);
     }

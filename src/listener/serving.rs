@@ -7,7 +7,8 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::launcher::{self, Passed};
 use crate::report;
 use crate::socket_unit::Peer;
-use crate::sys::passed::place;
+use crate::sys::passed::place_alone;
+use crate::sys::process_wait::Ended;
 use crate::sys::run;
 
 /// Starts a child that serves a connection. Gives its PID.
@@ -19,9 +20,9 @@ pub(super) fn serve(
     number: u64,
     connection: OwnedFd,
     peer: &Peer,
+    voice: &OwnedFd,
 ) -> Result<u32, Failure> {
-    start(|| {
-        place(vec![connection]).or_fail(Stage::Exec, "the connection")?;
+    start(vec![connection], voice, || {
         let names = vec![listen.unit.descriptor_name.clone()];
         let passed = Passed::sockets(names, peer.environment());
         let instance = peer.instance(number);
@@ -36,25 +37,31 @@ pub(super) fn serve(
 pub(super) fn serve_all<'a>(
     listen: &Listen,
     sockets: impl Iterator<Item = &'a OwnedFd>,
+    voice: &OwnedFd,
 ) -> Result<u32, Failure> {
     let copies: Result<Vec<OwnedFd>, _> = sockets.map(OwnedFd::try_clone).collect();
     let copies = copies.or_fail(Stage::Exec, "the sockets")?;
-    start(|| {
-        let names = vec![listen.unit.descriptor_name.clone(); copies.len()];
-        place(copies).or_fail(Stage::Exec, "the sockets")?;
+    let names = vec![listen.unit.descriptor_name.clone(); copies.len()];
+    start(copies, voice, || {
         launcher::launch(&listen.launch(None, Passed::sockets(names, Vec::new())))
     })
 }
 
-/// Forks. The child does `work`, which as a rule executes the service, and ends with the status that it gives.
-fn start(work: impl FnOnce() -> Result<u8, Failure>) -> Result<u32, Failure> {
+/// Forks. The child does `work`, which as a rule executes the service, and ends with the status that it gives. It has
+/// nothing open but `theirs`, and says what it has to say to `voice`.
+fn start(
+    theirs: Vec<OwnedFd>,
+    voice: &OwnedFd,
+    work: impl FnOnce() -> Result<u8, Failure>,
+) -> Result<u32, Failure> {
     if let Some(child) = run::fork().or_fail(Stage::Exec, "fork")? {
         return u32::try_from(child.as_raw()).or_fail(Stage::Exec, "fork");
     }
     // The keys of a terminal are for the listener, which tells whom it concerns.
     let apart = rustix::process::setsid().or_fail(Stage::Exec, "setsid");
     // Whoever is told to end before it serves ends.
-    let alone = apart.and_then(|_| run::unblock_signals().or_fail(Stage::Exec, "signals"));
+    let ends = apart.and_then(|_| run::unblock_signals().or_fail(Stage::Exec, "signals"));
+    let alone = ends.and_then(|()| keep_only(theirs, voice));
     let status = match alone.and_then(|()| work()) {
         Ok(status) => status,
         Err(failure) => {
@@ -63,4 +70,27 @@ fn start(work: impl FnOnce() -> Result<u8, Failure>) -> Result<u32, Failure> {
         }
     };
     run::end_now(status)
+}
+
+/// Closes what is the listener's: this process may stay beside the service, and outlive the listener. The next one could
+/// not listen at the same address then, whoever connects would wait for nobody, and dynamic owners of the sockets would
+/// stay.
+fn keep_only(theirs: Vec<OwnedFd>, voice: &OwnedFd) -> Result<(), Failure> {
+    let voice = voice.try_clone().or_fail(Stage::Exec, "dup")?;
+    let voice = place_alone(theirs, voice).or_fail(Stage::Exec, "descriptors")?;
+    report::say_to(voice);
+    Ok(())
+}
+
+/// How it ended, if that is worth a line.
+pub(super) fn badly(ended: Ended) -> Option<String> {
+    match ended {
+        // Whoever ends a connection by SIGTERM, or writes where nobody reads any more, means no harm.
+        Ended::Exited(0)
+        | Ended::Signaled {
+            signal: 13 | 15, ..
+        } => None,
+        Ended::Exited(status) => Some(format!("ended with exit status {status}")),
+        Ended::Signaled { signal, .. } => Some(format!("was ended by signal {signal}")),
+    }
 }

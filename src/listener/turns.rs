@@ -9,7 +9,8 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Listen;
-use super::serving::{serve, serve_all};
+use super::serving::{badly, serve, serve_all};
+use super::voices::Voices;
 use crate::connections::{Connections, Lines, Rate};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::report;
@@ -64,6 +65,7 @@ pub(super) struct Listener<'a> {
     spared: BTreeSet<u32>,
     started: Rate,
     lines: Lines,
+    voices: Voices,
     begun: Instant,
     patience: Duration,
     phase: Phase,
@@ -95,6 +97,7 @@ impl<'a> Listener<'a> {
             spared: spared.into_iter().collect(),
             started: Rate::default(),
             lines: Lines::default(),
+            voices: Voices::new()?,
             begun: Instant::now(),
             patience: patience.unwrap_or(PATIENCE),
             phase: Phase::Listening,
@@ -109,6 +112,10 @@ impl<'a> Listener<'a> {
                 return Ok(status);
             }
             let ready = self.wait().or_fail(Stage::Exec, "waiting")?;
+            // Before signals: whoever has said something may have ended since.
+            for line in self.voices.lines()? {
+                self.say(line);
+            }
             self.take_signals()?;
             self.time_passed();
             for door in ready {
@@ -139,8 +146,8 @@ impl<'a> Listener<'a> {
         let open: Vec<(usize, BorrowedFd<'_>)> = open
             .map(|(index, door)| (index, door.socket.as_fd()))
             .collect();
-        let signals = self.signals.as_fd();
-        let watched = [&signals].into_iter().chain(open.iter().map(|(_, fd)| fd));
+        let always = [self.signals.as_fd(), self.voices.as_fd()];
+        let watched = always.iter().chain(open.iter().map(|(_, fd)| fd));
         let mut watched: Vec<PollFd<'_>> = watched
             .map(|descriptor| PollFd::new(descriptor, PollFlags::IN))
             .collect();
@@ -153,7 +160,7 @@ impl<'a> Listener<'a> {
             Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             result => result?,
         };
-        let somebody = watched.iter().skip(1).zip(&open);
+        let somebody = watched.iter().skip(always.len()).zip(&open);
         let somebody = somebody.filter(|(polled, _)| !polled.revents().is_empty());
         Ok(somebody.map(|(_, (index, _))| *index).collect())
     }
@@ -233,7 +240,7 @@ impl<'a> Listener<'a> {
         if self.too_often() {
             return Ok(());
         }
-        match serve(self.listen, number, connection, &peer) {
+        match serve(self.listen, number, connection, &peer, self.voices.theirs()) {
             Ok(pid) => self.connections.begins(pid, source),
             Err(failure) => self.say(format!(
                 "connection {} refused: {failure}",
@@ -247,7 +254,11 @@ impl<'a> Listener<'a> {
         if self.too_often() {
             return Ok(());
         }
-        match serve_all(self.listen, self.sockets.descriptors()) {
+        match serve_all(
+            self.listen,
+            self.sockets.descriptors(),
+            self.voices.theirs(),
+        ) {
             Ok(pid) => self.service = Some(pid),
             Err(failure) => {
                 self.say(failure.to_string());
@@ -379,18 +390,5 @@ impl<'a> Listener<'a> {
                 self.listen.unit.name.full()
             ));
         }
-    }
-}
-
-/// How it ended, if that is worth a line.
-fn badly(ended: Ended) -> Option<String> {
-    match ended {
-        // Whoever ends a connection by SIGTERM, or writes where nobody reads any more, means no harm.
-        Ended::Exited(0)
-        | Ended::Signaled {
-            signal: 13 | 15, ..
-        } => None,
-        Ended::Exited(status) => Some(format!("ended with exit status {status}")),
-        Ended::Signaled { signal, .. } => Some(format!("was ended by signal {signal}")),
     }
 }

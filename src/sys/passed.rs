@@ -61,12 +61,29 @@ fn with<T>(
     act(borrowed).during("fcntl", number)
 }
 
-/// Puts descriptors to the numbers from [`FIRST`] on, in their order. Whatever had these numbers is closed, and they
-/// belong to nobody in this process: for a child that goes on with nothing of what its parent had open.
+/// Puts descriptors to the numbers from [`FIRST`] on, in their order, where they belong to nobody in this process, and
+/// closes all others but 0, 1, 2 and `kept`, which is given back: for a child that never returns to what its parent
+/// did, and goes on with nothing of what that had open.
 ///
 /// # Errors
-/// Those of fcntl(2) and dup3(2).
-pub fn place(descriptors: Vec<OwnedFd>) -> SysResult<()> {
+/// Those of fcntl(2), dup3(2) and close_range(2).
+pub fn place_alone(mut descriptors: Vec<OwnedFd>, kept: OwnedFd) -> SysResult<OwnedFd> {
+    let count = RawFd::try_from(descriptors.len()).unwrap_or(RawFd::MAX);
+    let last = FIRST.saturating_add(count);
+    descriptors.push(kept);
+    place(descriptors)?;
+    let first = libc::c_uint::try_from(last.saturating_add(1)).unwrap_or(libc::c_uint::MAX);
+    // SAFETY: numbers alone; what is closed is nobody's any more, as this function demands.
+    let answer = unsafe { libc::close_range(first, libc::c_uint::MAX, 0) };
+    if answer != 0 {
+        return Err(super::last_error()).during("close_range", first);
+    }
+    // SAFETY: the number was put there just now, and is nobody's.
+    Ok(unsafe { OwnedFd::from_raw_fd(last) })
+}
+
+/// Puts descriptors to the numbers from [`FIRST`] on, in their order. Whatever had these numbers is closed.
+fn place(descriptors: Vec<OwnedFd>) -> SysResult<()> {
     let count = RawFd::try_from(descriptors.len()).unwrap_or(RawFd::MAX);
     let beyond = FIRST.saturating_add(count);
     // First out of each other's way.

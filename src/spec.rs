@@ -93,6 +93,11 @@ impl Spec {
         self.settings.passing || self.service.is_passing()
     }
 
+    /// Whether its user is its own in any case: it serves a connection, whose other end has a say in its name.
+    pub fn is_alone(&self) -> bool {
+        self.settings.passing && self.settings.user.is_none() && self.is_dynamic()
+    }
+
     /// The user that it runs as.
     pub fn user(&self) -> &UserName {
         &self.user

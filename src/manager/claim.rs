@@ -95,6 +95,9 @@ impl Manager {
             match (table.standing(spec.user()), table.directories_for(spec)?) {
                 (Standing::Busy, _) | (_, Directories::Busy) => drop(self.wait(table)),
                 (Standing::Live(claim), Directories::Free) => {
+                    if spec.is_alone() {
+                        refuse_company(table.lease(claim.uid), &holder.by)?;
+                    }
                     table.refuse_other_level(claim.uid, spec)?;
                     table.share(claim.uid, holder)?;
                     table.equipping(&holder.by);
@@ -282,4 +285,19 @@ fn nobody_else(name: &str, number: u32) -> Result<Result<AccountsLock, String>, 
     let lock = lock_accounts(ACCOUNTS_PATIENCE).or_fail(Stage::User, subject())?;
     let conflict = local_conflict(name, number).or_fail(Stage::User, subject())?;
     Ok(conflict.map_or(Ok(lock), Err))
+}
+
+/// The name of a connection's user is a short hash of what the other end can choose (its port, an address of its network),
+/// and a listener that is started anew counts from 0 again: whoever finds the name of one who is served would be it.
+fn refuse_company(lease: Option<&Lease>, by: &HeldBy) -> Result<(), Failure> {
+    let Some(lease) = lease else { return Ok(()) };
+    // A process that asks again, for the daemon was killed, is no company.
+    match lease.holders.iter().all(|holder| holder.by == *by) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Stage::User,
+            format!("user {}", lease.name),
+            "is another connection's, which is still being served",
+        )),
+    }
 }

@@ -1,0 +1,237 @@
+//! `dynuser listen` and those who mean harm: clients who flood it or choose their names, services that do what they like to
+//! what they were given, a daemon that stands still, ends at any moment.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+
+use rustix::process::Signal;
+use support::{Arena, PATIENCE, Running, dynamic_uid, wait_until};
+
+/// Tells who it is, and then gives back what it gets.
+const TALK: &str = "id -u; exec cat";
+
+/// Starts `dynuser listen`, which writes what it says to /run/said, and waits until it listens.
+fn listen(arena: &Arena, before: &str, words: &str) -> Running {
+    let script = "import os, socket, subprocess, sys\n\
+         s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+         try: os.unlink('/run/told')\n\
+         except FileNotFoundError: pass\n\
+         s.bind('/run/told')\n\
+         print('bound', flush=True)\n\
+         s.recv(99); print('ready', flush=True)\n";
+    let mut told = arena.spawn(["python3", "-c", script]);
+    assert_eq!(told.line(), "bound");
+    let script = format!("{before} exec dynuser listen {words} >>/run/said 2>&1");
+    let listener = arena
+        .command(["sh", "-c", &script])
+        .env("NOTIFY_SOCKET", "/run/told")
+        .spawn();
+    assert_eq!(told.line(), "ready", "{}", said(arena));
+    told.end();
+    listener
+}
+
+/// What listeners have said.
+fn said(arena: &Arena) -> String {
+    arena.sh("cat /run/said").stdout
+}
+
+/// A client's end, whatever the family.
+struct Client<S: Read + Write> {
+    reader: BufReader<S>,
+}
+
+impl Client<TcpStream> {
+    fn tcp(arena: &Arena) -> Self {
+        let stream =
+            arena.within(|| TcpStream::connect(("127.0.0.1", 7000)).expect("a connection"));
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        Self {
+            reader: BufReader::new(stream),
+        }
+    }
+}
+
+impl Client<UnixStream> {
+    fn unix(arena: &Arena) -> Self {
+        let stream = arena.within(|| UnixStream::connect("/run/talk").expect("a connection"));
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        Self {
+            reader: BufReader::new(stream),
+        }
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// A line; nothing if the other end has closed.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        let _reset = self.reader.read_line(&mut line);
+        line.trim_end().to_owned()
+    }
+
+    fn answers(&mut self) -> bool {
+        writeln!(self.reader.get_mut(), "still there").expect("a line that is sent");
+        self.line() == "still there"
+    }
+}
+
+fn ends(listener: Running) -> Option<i32> {
+    listener.signal(Signal::TERM);
+    listener.end().0.code()
+}
+
+/// Listening sockets and descriptors that hold leases, and which processes have them open: `INODE-OR-NAME PID COMM`.
+const WHO_HAS_WHAT: &str = "listening=$(awk '$4 == \"0A\" { print $10 }' /proc/net/tcp; awk '$4 == \"00010000\" { print $7 }' /proc/net/unix)
+    for fd in /proc/[0-9]*/fd/*; do
+      pid=${fd#/proc/}; pid=${pid%%/*}; to=$(readlink $fd) || continue
+      case $to in
+        socket:*) inode=${to#socket:[}; inode=${inode%]}
+          echo \"$listening\" | grep -qx \"$inode\" && echo \"socket $pid $(cat /proc/$pid/comm) $fd\";;
+        */dynuser/holds/*) echo \"hold $pid $(cat /proc/$pid/comm) $fd\";;
+      esac
+    done; true";
+
+/// With a unit of `Type=notify` a process of ours stays beside the service: it must not keep the port, nor a dynamic group.
+#[test]
+fn nothing_of_the_listener_is_open_beside_whom_it_serves() {
+    let arena = Arena::new();
+    let socket = "[Socket]\nListenStream=127.0.0.1:7000\nListenStream=/run/talk\nSocketGroup=talkers\nAccept=yes\n";
+    arena.put("/run/talk.socket", socket, 0o644);
+    let service = "[Service]\nDynamicUser=yes\nType=notify\nNotifyAccess=all\nStandardInput=socket\n\
+        ExecStartPre=/bin/sh -c 'ls /proc/self/fd | tr \"\\\\n\" \" \"; echo'\n\
+        ExecStart=/bin/sh -c 'ls /proc/self/fd | tr \"\\\\n\" \" \"; echo; exec cat'\n\
+        TimeoutStartSec=infinity\n";
+    arena.put("/run/talk@.service", service, 0o644);
+    // The first connection starts the daemon, but for the group: so end the daemon before.
+    let listener = listen(&arena, "", "--unit-file /run/talk.socket");
+    for daemon in arena.daemons() {
+        arena.run(["kill", "-9", &daemon]).ok();
+    }
+    let mut client = Client::tcp(&arena);
+    let mut local = Client::unix(&arena);
+    for lines in [[client.line(), client.line()], [local.line(), local.line()]] {
+        // 3 is what `ls` itself reads.
+        assert_eq!(lines, ["0 1 2 3", "0 1 2 3"]);
+    }
+    let pid = listener.pid();
+    let found = arena.sh(WHO_HAS_WHAT).ok();
+    assert!(found.contains(&format!("socket {pid} ")), "{found}");
+    assert!(found.contains(&format!("hold {pid} ")), "{found}");
+    for line in found.lines() {
+        let who: Vec<&str> = line.split(' ').collect();
+        let daemons = arena.daemons();
+        let may = who[1] == pid || daemons.iter().any(|it| it == who[1]);
+        assert!(may, "{found}");
+    }
+    // So the next one can listen at once when it was killed.
+    listener.signal(Signal::KILL);
+    listener.end();
+    wait_until("the group is gone with the listener", || {
+        let list = arena.list();
+        !list.iter().any(|lease| lease["name"] == "talkers")
+    });
+    let next = listen(&arena, "", "--unit-file /run/talk.socket");
+    assert!(client.answers() && local.answers());
+    let mut other = Client::tcp(&arena);
+    assert_eq!(other.line(), "0 1 2 3");
+    drop((client, local, other));
+    assert_eq!(ends(next), Some(0));
+}
+
+/// Each failure of a connection was a line of the child's own.
+#[test]
+fn a_flood_fills_no_log() {
+    let arena = Arena::new();
+    let listener = listen(
+        &arena,
+        "",
+        "--tcp 127.0.0.1:7000 --accept --inetd -u talk -- /nonexistent",
+    );
+    for _ in 0..100 {
+        assert_eq!(Client::tcp(&arena).line(), "");
+    }
+    let first = said(&arena);
+    assert!(first.contains("/nonexistent"), "{first}");
+    assert!(first.lines().count() < 60, "{first}");
+    assert_eq!(ends(listener), Some(0));
+}
+
+/// A listener that is started anew counts from 0 again: the same process that connects first to both has the same name
+/// twice. It is never the same user.
+#[test]
+fn a_name_that_comes_again_is_never_the_user_of_one_who_is_served() {
+    let arena = Arena::new();
+    let words = format!("--unix /run/talk --accept --inetd -u talk -- sh -c '{TALK}'");
+    let listener = listen(&arena, "", &words);
+    let script = "import os, socket\n\
+        def talk():\n  \
+          s = socket.socket(socket.AF_UNIX); s.connect('/run/talk'); return s, s.makefile().readline().strip()\n\
+        first = talk(); print(first[1], flush=True); input()\n\
+        print(talk()[1], flush=True); print(talk()[1], flush=True); input()";
+    let mut peer = arena.spawn(["python3", "-c", script]);
+    let first = dynamic_uid(&peer.line());
+    listener.signal(Signal::KILL);
+    listener.end();
+    let next = listen(&arena, "", &words);
+    peer.say("");
+    assert_eq!(peer.line(), "", "the same name was served");
+    assert_ne!(dynamic_uid(&peer.line()), first);
+    assert!(said(&arena).contains("another connection's"));
+    peer.say("");
+    peer.end();
+    arena.wait_until_idle();
+    assert_eq!(ends(next), Some(0));
+}
+
+#[test]
+fn a_daemon_that_stands_still_hinders_neither_the_listener_nor_those_being_served() {
+    let arena = Arena::new();
+    let words = format!("--tcp 127.0.0.1:7000 --accept --inetd -u talk -- sh -c '{TALK}'");
+    let listener = listen(&arena, "", &words);
+    let mut served = Client::tcp(&arena);
+    dynamic_uid(&served.line());
+    let daemons = arena.daemons();
+    for daemon in &daemons {
+        arena.run(["kill", "-STOP", daemon]).ok();
+    }
+    let mut waiting: Vec<_> = (0..100).map(|_| Client::tcp(&arena)).collect();
+    assert!(served.answers());
+    // MaxConnections=64: one is served, 63 wait, and the others are refused.
+    for refused in waiting.split_off(63) {
+        let mut refused = refused;
+        assert_eq!(refused.line(), "");
+    }
+    assert!(served.answers());
+    for daemon in &daemons {
+        arena.run(["kill", "-CONT", daemon]).ok();
+    }
+    let uids: BTreeSet<u32> = waiting
+        .iter_mut()
+        .map(|it| dynamic_uid(&it.line()))
+        .collect();
+    assert_eq!(uids.len(), 63);
+    // And once more: it ends although they wait.
+    drop(waiting);
+    wait_until("they are gone", || arena.list().len() == 1);
+    for daemon in &daemons {
+        arena.run(["kill", "-STOP", daemon]).ok();
+    }
+    let mut waiting = Client::tcp(&arena);
+    assert!(served.answers());
+    assert_eq!(ends(listener), Some(0));
+    assert_eq!(
+        (waiting.line(), served.line()),
+        (String::new(), String::new())
+    );
+    for daemon in &daemons {
+        arena.run(["kill", "-CONT", daemon]).ok();
+    }
+    arena.wait_until_idle();
+}

@@ -66,6 +66,28 @@ pub fn say_to(socket: OwnedFd) {
     }
 }
 
+/// What standard error was.
+static LOG: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Goes on to speak where standard error is now: it is about to become a connection, and whoever is at the other end is
+/// told nothing of this host.
+///
+/// # Errors
+/// Of [`Stage::StandardError`].
+pub fn keep_standard_error() -> Result<(), Failure> {
+    // Above 2: those below are put in place one by one.
+    let copy = rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), 3);
+    let copy = match copy {
+        // It is closed, and nobody is told.
+        Err(rustix::io::Errno::BADF) => return Ok(()),
+        copy => copy.or_fail(Stage::StandardError, "dup")?,
+    };
+    if LOG.set(copy).is_err() {
+        tracing::debug!("it is kept already");
+    }
+    Ok(())
+}
+
 /// Longest line that is told by others, in bytes.
 pub const LONGEST_LINE: usize = 4096;
 
@@ -82,9 +104,23 @@ pub fn say(line: &str) {
             Err(error) => tracing::debug!(%error, "nobody tells it"),
         }
     }
-    if let Err(error) = writeln!(std::io::stderr(), "{line}") {
+    let told = match LOG.get() {
+        Some(log) => tell_log(log, line),
+        None => writeln!(std::io::stderr(), "{line}"),
+    };
+    if let Err(error) = told {
         tracing::debug!(%error, line);
     }
+}
+
+fn tell_log(log: &OwnedFd, line: &str) -> std::io::Result<()> {
+    let line = format!("{line}\n");
+    let mut rest = line.as_bytes();
+    while !rest.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(log, rest))?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Writes to standard output.

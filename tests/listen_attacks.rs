@@ -235,3 +235,14 @@ fn a_daemon_that_stands_still_hinders_neither_the_listener_nor_those_being_serve
     }
     arena.wait_until_idle();
 }
+
+/// Where standard error is the connection, the other end was told which path does not exist.
+#[test]
+fn the_other_end_of_a_connection_is_told_nothing_of_the_host() {
+    let arena = Arena::new();
+    let script = "import socket, subprocess\n\
+        ours, theirs = socket.socketpair()\n\
+        p = subprocess.Popen(['dynuser', 'run', '-u', 'talk', '-p', 'StandardInput=socket', '--', '/secret/path'], stdin=theirs, stderr=subprocess.PIPE)\n\
+        theirs.close(); said = p.communicate()[1].decode(); print(p.returncode, ours.recv(999), '/secret/path' in said)";
+    assert_eq!(arena.run(["python3", "-c", script]).ok(), "203 b'' True\n");
+}

@@ -15,6 +15,7 @@ use crate::command_text::Privilege;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::level::{LANDLOCK_NEEDED, too_old};
 use crate::plan::{Adopter, Adoption, adoption, processes_of_its_own};
+use crate::report;
 use crate::seccomp::{Machine, Rules, filter};
 use crate::sys::fs::open_trusted;
 use crate::sys::landlock::Domain;
@@ -83,6 +84,9 @@ impl<'a> Becoming<'a> {
         }
         // As root what only root has a say in, and the rest as the service, in its own view.
         let socket = self.socket()?;
+        if socket.is_some() {
+            report::keep_standard_error()?;
+        }
         let later =
             streams::connect_as_root(&settings.streams, socket.as_ref(), self.prepared.from_unit)?;
         if self.lease.is_some() {

@@ -16,7 +16,7 @@ use support::{Arena, PATIENCE, Running, dynamic_uid, wait_until};
 /// Tells who it is, and then gives back what it gets.
 const TALK: &str = "id -u; exec cat";
 
-/// Starts `dynuser listen`, which writes what it says to /run/said, and waits until it listens.
+/// Starts `dynuser listen`, which writes what it says to /tmp/said, and waits until it listens.
 fn listen(arena: &Arena, before: &str, words: &str) -> Running {
     let script = "import os, socket, subprocess, sys\n\
          s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
@@ -27,7 +27,7 @@ fn listen(arena: &Arena, before: &str, words: &str) -> Running {
          s.recv(99); print('ready', flush=True)\n";
     let mut told = arena.spawn(["python3", "-c", script]);
     assert_eq!(told.line(), "bound");
-    let script = format!("{before} exec dynuser listen {words} >>/run/said 2>&1");
+    let script = format!("{before} exec dynuser listen {words} >>/tmp/said 2>&1");
     let listener = arena
         .command(["sh", "-c", &script])
         .env("NOTIFY_SOCKET", "/run/told")
@@ -39,7 +39,7 @@ fn listen(arena: &Arena, before: &str, words: &str) -> Running {
 
 /// What listeners have said.
 fn said(arena: &Arena) -> String {
-    arena.sh("cat /run/said").stdout
+    arena.sh("cat /tmp/said").stdout
 }
 
 /// A client's end, whatever the family.
@@ -245,4 +245,205 @@ fn the_other_end_of_a_connection_is_told_nothing_of_the_host() {
         p = subprocess.Popen(['dynuser', 'run', '-u', 'talk', '-p', 'StandardInput=socket', '--', '/secret/path'], stdin=theirs, stderr=subprocess.PIPE)\n\
         theirs.close(); said = p.communicate()[1].decode(); print(p.returncode, ours.recv(999), '/secret/path' in said)";
     assert_eq!(arena.run(["python3", "-c", script]).ok(), "203 b'' True\n");
+}
+
+/// How many descriptors a process has open.
+fn descriptors(arena: &Arena, pid: &str) -> String {
+    arena.sh(&format!("ls /proc/{pid}/fd | wc -l")).ok()
+}
+
+/// Clients that are gone before they are served, 64 at once, and some who stay: python in the arena.
+const RESETS: &str = "import socket, struct, sys\n\
+    for i in range(int(sys.argv[1])):\n  \
+      s = socket.create_connection(('127.0.0.1', 7000))\n  \
+      if i % 2: s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n  \
+      s.close()";
+
+#[test]
+fn clients_who_are_gone_at_once_leave_nothing_open() {
+    let arena = Arena::new();
+    let words = format!("--tcp 127.0.0.1:7000 --accept --inetd -u talk -- sh -c '{TALK}'");
+    let listener = listen(&arena, "ulimit -Sn 24;", &words);
+    let first = |arena: &Arena| {
+        wait_until("somebody is served", || {
+            Client::tcp(arena).line().parse::<u32>().is_ok()
+        });
+        arena.wait_until_idle();
+    };
+    first(&arena);
+    let processes = arena.processes().len();
+    let daemon = arena.daemons().join(" ");
+    let before = (
+        descriptors(&arena, &listener.pid()),
+        descriptors(&arena, &daemon),
+    );
+    arena.run(["python3", "-c", RESETS, "300"]).ok();
+    first(&arena);
+    let after = (
+        descriptors(&arena, &listener.pid()),
+        descriptors(&arena, &daemon),
+    );
+    assert_eq!(after, before);
+    wait_until("no process is left", || {
+        arena.processes().len() == processes
+    });
+    assert_eq!(ends(listener), Some(0));
+}
+
+/// The other end chooses its own name, in every form that unix(7) has.
+#[test]
+fn peers_of_unix_sockets_may_have_any_name() {
+    let arena = Arena::new();
+    let words = format!("--unix /run/talk --accept --inetd -u talk -- sh -c '{TALK}'");
+    let listener = listen(&arena, "", &words);
+    let script = "import socket\n\
+        for name in [None, '', '\\0x', '\\0' + 'y' * 107, '\\0\\n:/@%', '/tmp/' + 'z' * 102, '/tmp/a b']:\n  \
+          s = socket.socket(socket.AF_UNIX)\n  \
+          if name is not None: s.bind(name)\n  \
+          s.connect('/run/talk'); print(s.makefile().readline().strip())";
+    let uids = arena.run(["python3", "-c", script]).ok();
+    let uids: Vec<u32> = uids.lines().map(dynamic_uid).collect();
+    assert_eq!(uids.len(), 7);
+    arena.wait_until_idle();
+    assert_eq!(ends(listener), Some(0));
+}
+
+/// What a service does to the socket that it shares with the listener is done for good.
+#[test]
+fn a_service_that_breaks_its_socket_ends_the_listener_and_not_the_host() {
+    let arena = Arena::new();
+    for harm in [
+        "s.shutdown(socket.SHUT_RDWR)",
+        "s.setblocking(False)",
+        "s.setblocking(True)",
+        "s.shutdown(socket.SHUT_RD); s.setblocking(True)",
+    ] {
+        let script = format!("import socket; s = socket.socket(fileno=3); {harm}");
+        let socket = "[Socket]\nListenStream=127.0.0.1:7000\nFlushPending=yes\n";
+        arena.put("/run/bad.socket", socket, 0o644);
+        let service = format!("[Service]\nDynamicUser=yes\nExecStart=python3 -c \"{script}\"\n");
+        arena.put("/run/bad.service", &service, 0o644);
+        let listener = listen(&arena, "", "--unit-file /run/bad.socket");
+        let pid = listener.pid();
+        // One that is not broken: what waits is thrown away each time.
+        let closed = Client::tcp(&arena).line();
+        assert_eq!(closed, "", "{harm}");
+        let broken = harm.contains("shutdown");
+        let (status, _) = match broken {
+            true => listener.end(),
+            false => {
+                listener.signal(Signal::TERM);
+                listener.end()
+            }
+        };
+        assert_eq!(status.success(), !broken, "{harm} {pid}: {}", said(&arena));
+        arena.wait_until_idle();
+    }
+}
+
+/// Whatever whoever starts us says of sockets: what is not open is no socket, and no number of ours becomes one.
+#[test]
+fn sockets_that_are_not_there_are_refused() {
+    let arena = Arena::new();
+    let run = |count: &str, names: &str| {
+        let script = format!(
+            "exec 3<&- 4<&-; LISTEN_PID=$$ LISTEN_FDS={count} LISTEN_FDNAMES={names} \
+             exec dynuser run -u talk -- sh -c 'echo $LISTEN_FDS $LISTEN_FDNAMES'"
+        );
+        arena.run(["bash", "-c", &script])
+    };
+    for count in [
+        "1",
+        "2",
+        "1024",
+        "1025",
+        "99999999999999999999",
+        "-1",
+        "x",
+        "''",
+        "' 1'",
+    ] {
+        assert!(run(count, "a").stderr.contains("LISTEN_FDS"), "{count}");
+    }
+    assert_eq!(run("0", "a:b").ok(), "\n");
+    let script = "exec 3</dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=$'a\\nLISTEN_FDS=9:b:c' \
+        exec dynuser run -u talk -- sh -c 'ls /proc/self/fd | wc -l; echo $LISTEN_FDS; echo \"$LISTEN_FDNAMES\"'";
+    assert_eq!(
+        arena.run(["bash", "-c", script]).ok(),
+        "5\n1\na\nLISTEN_FDS=9\n"
+    );
+}
+
+#[test]
+fn what_gets_away_from_a_service_does_not_keep_the_connection() {
+    let arena = Arena::new();
+    let script = "id -u; (setsid sh -c \"trap \\\"\\\" TERM HUP; while :; do sleep 1000; done\" &) & exec sleep 0";
+    let words = format!(
+        "--tcp 127.0.0.1:7000 --accept --inetd -u talk --socket-property MaxConnections=2 -- sh -c '{script}'"
+    );
+    let listener = listen(&arena, "", &words);
+    for _ in 0..5 {
+        let mut client = Client::tcp(&arena);
+        dynamic_uid(&client.line());
+        // It ends although somebody still has it open.
+        assert_eq!(client.line(), "");
+    }
+    arena.wait_until_idle();
+    let left = arena.processes();
+    assert!(
+        !left.iter().any(|line| line.ends_with("sleep 1000")),
+        "{left:?}"
+    );
+    assert_eq!(ends(listener), Some(0));
+}
+
+#[test]
+fn a_full_run_refuses_and_goes_on() {
+    let arena = Arena::new();
+    let words = format!("--tcp 127.0.0.1:7000 --accept --inetd -u talk -- sh -c '{TALK}'");
+    let listener = listen(&arena, "", &words);
+    let mut served = Client::tcp(&arena);
+    dynamic_uid(&served.line());
+    arena.sh("mount -o remount,size=1m /run; cat /dev/zero > /run/full");
+    for _ in 0..5 {
+        assert_eq!(Client::tcp(&arena).line(), "");
+    }
+    assert!(served.answers());
+    arena.sh("rm /run/full").ok();
+    wait_until("there is room again", || {
+        Client::tcp(&arena).line().parse::<u32>().is_ok()
+    });
+    drop(served);
+    arena.wait_until_idle();
+    assert_eq!(ends(listener), Some(0));
+}
+
+#[test]
+fn five_hundred_for_four_numbers() {
+    let arena = Arena::new();
+    arena
+        .sh("mkdir -p /etc/dynuser; printf '[Manager]\\nUIDRange=61300-61303\\n' > /etc/dynuser/dynuser.conf")
+        .ok();
+    let words = format!(
+        "--tcp 127.0.0.1:7000 --accept --inetd -u talk --socket-property MaxConnections=500 -- sh -c '{TALK}'"
+    );
+    let listener = listen(&arena, "", &words);
+    let script = "import socket\n\
+        all = [socket.create_connection(('127.0.0.1', 7000)) for i in range(500)]\n\
+        print(*(s.makefile().readline().strip() for s in all), flush=True)\n\
+        input()";
+    let mut flood = arena.spawn(["python3", "-c", script]);
+    let line = flood.line();
+    let uids: Vec<u32> = line
+        .split_whitespace()
+        .map(|it| it.parse().expect("a number"))
+        .collect();
+    let different: BTreeSet<u32> = uids.iter().copied().collect();
+    assert_eq!(uids.len(), different.len(), "{uids:?}");
+    assert!(different.iter().all(|uid| (61300..=61303).contains(uid)));
+    flood.say("");
+    flood.end();
+    arena.wait_until_idle();
+    assert!(said(&arena).lines().count() < 60, "{}", said(&arena));
+    assert_eq!(ends(listener), Some(0));
 }

@@ -106,7 +106,10 @@ impl Listen {
     /// What a connection would be served by: what is wrong with it is told before anybody comes. `None`, if a condition
     /// of its unit does not hold at the moment.
     fn rehearse(&self, number: u64) -> Result<Option<Spec>, Failure> {
-        let instance = self.unit.accept.then(|| Peer::Unknown.instance(number));
+        let instance = self
+            .unit
+            .accept
+            .then(|| Peer::Unknown(None).instance(number));
         let names = vec![self.unit.descriptor_name.clone(); self.unit.listens.len()];
         let passed = launcher::Passed::sockets(names, Vec::new());
         launcher::examine(&self.launch(instance.as_deref(), passed))

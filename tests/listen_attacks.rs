@@ -447,3 +447,32 @@ fn five_hundred_for_four_numbers() {
     assert!(said(&arena).lines().count() < 60, "{}", said(&arena));
     assert_eq!(ends(listener), Some(0));
 }
+
+/// Somebody in another PID namespace has no number here. It counts as its user all the same.
+#[test]
+fn those_without_a_number_are_counted_by_their_user() {
+    let arena = Arena::new();
+    let words = format!(
+        "--unix /run/talk --accept --inetd -u talk --socket-property MaxConnectionsPerSource=1 -- sh -c '{TALK}'"
+    );
+    let script = format!(
+        "exec unshare --pid --fork --kill-child --mount-proc dynuser listen {words} 2>>/tmp/said"
+    );
+    let listener = arena.spawn(["sh", "-c", &script]);
+    wait_until("it listens", || {
+        arena.within(|| UnixStream::connect("/run/talk")).is_ok()
+    });
+    // The one who has just asked may count still.
+    let mut first = Client::unix(&arena);
+    wait_until("there is room", || {
+        let served = first.line().parse::<u32>().is_ok();
+        if !served {
+            first = Client::unix(&arena);
+        }
+        served
+    });
+    assert_eq!(Client::unix(&arena).line(), "", "{}", said(&arena));
+    drop(first);
+    listener.signal(Signal::KILL);
+    listener.end();
+}

@@ -21,8 +21,8 @@ pub enum Peer {
         /// Its effective user then.
         uid: u32,
     },
-    /// Of a UNIX socket, by a process that has no number in our namespaces.
-    Unknown,
+    /// Of a UNIX socket, by a process that has no number in our namespaces; but a user it has.
+    Unknown(Option<u32>),
 }
 
 /// Whose connections are counted together (`MaxConnectionsPerSource=`).
@@ -44,7 +44,7 @@ impl Peer {
                 format!("{number}-{}-{}", end(&local), end(&remote))
             }
             Self::Unix { pid, uid } => format!("{number}-{pid}-{uid}"),
-            Self::Unknown => format!("{number}-unknown"),
+            Self::Unknown(_) => format!("{number}-unknown"),
         }
     }
 
@@ -52,8 +52,9 @@ impl Peer {
     pub fn source(&self) -> Option<Source> {
         match self {
             Self::Inet { remote, .. } => Some(Source::Address(remote.ip().to_canonical())),
-            Self::Unix { uid, .. } => Some(Source::User(*uid)),
-            Self::Unknown => None,
+            // From another PID namespace too: whoever shares a socket with a container would have no limit.
+            Self::Unix { uid, .. } | Self::Unknown(Some(uid)) => Some(Source::User(*uid)),
+            Self::Unknown(None) => None,
         }
     }
 

@@ -319,9 +319,9 @@ fn connections_are_called_as_systemd_calls_them() {
     let unix = Peer::Unix { pid: 12, uid: 1000 };
     assert_eq!(unix.instance(5), "5-12-1000");
     assert_eq!(unix.source(), Some(Source::User(1000)));
-    assert_eq!(Peer::Unknown.instance(5), "5-unknown");
+    assert_eq!(Peer::Unknown(None).instance(5), "5-unknown");
     let template = UnitName::parse("foo@.service").expect("a name");
-    for peer in [v4, mapped, v6, unix, Peer::Unknown] {
+    for peer in [v4, mapped, v6, unix, Peer::Unknown(Some(7))] {
         template
             .with_instance(&peer.instance(u64::MAX))
             .expect("a unit's name");

@@ -163,7 +163,7 @@ fn peer_of(connection: &OwnedFd, remote: Option<SocketAddrAny>) -> SysResult<Pee
     // 0: a process of another PID namespace.
     Ok(match u32::try_from(pid) {
         Ok(pid) if pid != 0 => Peer::Unix { pid, uid },
-        _ => Peer::Unknown,
+        _ => Peer::Unknown(Some(uid)),
     })
 }
 

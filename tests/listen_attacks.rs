@@ -476,3 +476,28 @@ fn those_without_a_number_are_counted_by_their_user() {
     listener.signal(Signal::KILL);
     listener.end();
 }
+
+/// What is left of a service, for a moment, lets calls on the socket wait again while it is flushed.
+#[test]
+fn a_flush_never_waits() {
+    let arena = Arena::new();
+    let socket =
+        "[Socket]\nListenStream=127.0.0.1:7000\nFlushPending=yes\nTriggerLimitBurst=1000\n";
+    arena.put("/run/bad.socket", socket, 0o644);
+    let script = "import fcntl, os, socket\n\
+        s = socket.socket(fileno=3); c, _ = s.accept(); c.close()\n\
+        for _ in range(3):\n  \
+          if os.fork() == 0:\n    \
+            os.setsid()\n    \
+            while True: fcntl.fcntl(3, fcntl.F_SETFL, os.O_RDWR)\n";
+    arena.put("/run/bad.py", script, 0o644);
+    let service = "[Service]\nDynamicUser=yes\nExecStart=python3 /run/bad.py\n";
+    arena.put("/run/bad.service", service, 0o644);
+    let listener = listen(&arena, "", "--unit-file /run/bad.socket");
+    for _ in 0..5 {
+        // It is thrown away by the flush, or closed by the service.
+        assert_eq!(Client::tcp(&arena).line(), "");
+    }
+    assert_eq!(ends(listener), Some(0), "{}", said(&arena));
+    arena.wait_until_idle();
+}

@@ -2,11 +2,15 @@
 
 use std::os::fd::OwnedFd;
 
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::alarm;
+
 use super::Listen;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::launcher::{self, Passed};
 use crate::report;
 use crate::socket_unit::Peer;
+use crate::sockets::Sockets;
 use crate::sys::passed::place_alone;
 use crate::sys::process_wait::Ended;
 use crate::sys::run;
@@ -45,6 +49,37 @@ pub(super) fn serve_all<'a>(
     start(copies, voice, || {
         launcher::launch(&listen.launch(None, Passed::sockets(names, Vec::new())))
     })
+}
+
+/// How long it may take to throw away what waits, in seconds.
+const LONGEST_FLUSH: u32 = 2;
+
+/// Throws away what waits at the sockets. In a child: they are shared with the service, and what is left of it may let
+/// calls on them wait again (`O_NONBLOCK`) between any two of ours, so that the listener would wait for ever.
+///
+/// # Errors
+/// Of [`Stage::Exec`], if there can be no child; of [`Stage::Sockets`], if a socket is broken.
+pub(super) fn flush(sockets: &Sockets) -> Result<(), Failure> {
+    let Some(child) = run::fork().or_fail(Stage::Exec, "fork")? else {
+        // Whoever started us may have SIGALRM ignored.
+        let ready = run::reset_signals(false).or_fail(Stage::Exec, "signals");
+        alarm::set(LONGEST_FLUSH);
+        let status = match ready.and_then(|()| sockets.flush()) {
+            Ok(()) => 0,
+            Err(failure) => {
+                report::failure(&failure);
+                failure.exit_status()
+            }
+        };
+        run::end_now(status);
+    };
+    match waitpid(child, None).or_fail(Stage::Exec, "waitpid")? {
+        WaitStatus::Exited(_, 0) | WaitStatus::Signaled(..) => Ok(()),
+        _ => {
+            let why = "what waits could not be thrown away (FlushPending=)";
+            Err(Failure::new(Stage::Sockets, "", why))
+        }
+    }
 }
 
 /// Forks. The child does `work`, which as a rule executes the service, and ends with the status that it gives. It has

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Listen;
-use super::serving::{badly, serve, serve_all};
+use super::serving::{badly, flush, serve, serve_all};
 use super::voices::Voices;
 use crate::connections::{Connections, Lines, Rate};
 use crate::failure::{Failure, OrFail, Stage};
@@ -377,7 +377,7 @@ impl<'a> Listener<'a> {
             }
         }
         match self.listen.unit.flush_pending {
-            true => self.sockets.flush(),
+            true => flush(self.sockets),
             false => Ok(()),
         }
     }

@@ -225,7 +225,8 @@ fn slow_and_half_open_clients_keep_nobody_waiting() {
     drop(silent);
     // A daemon of ours that is killed is no matter to those who are served.
     for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
+        // One that only helped to end a lease may be gone already.
+        arena.run(["kill", "-9", &daemon]);
     }
     long.say("after");
     assert_eq!(long.line(), "after");

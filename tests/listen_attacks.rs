@@ -248,8 +248,9 @@ fn the_other_end_of_a_connection_is_told_nothing_of_the_host() {
 }
 
 /// How many descriptors a process has open.
-fn descriptors(arena: &Arena, pid: &str) -> String {
-    arena.sh(&format!("ls /proc/{pid}/fd | wc -l")).ok()
+fn descriptors(arena: &Arena, pid: &str) -> usize {
+    let count = arena.sh(&format!("ls /proc/{pid}/fd | wc -l")).ok();
+    count.trim().parse().expect("a number")
 }
 
 /// Clients that are gone before they are served, 64 at once, and some who stay: python in the arena.
@@ -272,20 +273,19 @@ fn clients_who_are_gone_at_once_leave_nothing_open() {
     };
     first(&arena);
     let processes = arena.processes().len();
-    let daemon = arena.daemons().join(" ");
+    let daemon = arena.daemons()[0].clone();
     let before = (
         descriptors(&arena, &listener.pid()),
         descriptors(&arena, &daemon),
     );
     arena.run(["python3", "-c", RESETS, "300"]).ok();
     first(&arena);
-    let after = (
-        descriptors(&arena, &listener.pid()),
-        descriptors(&arena, &daemon),
-    );
-    assert_eq!(after, before);
+    // The daemon closes what was a lease's a moment after its end, before as well.
+    wait_until("nothing more is open", || {
+        descriptors(&arena, &listener.pid()) <= before.0 && descriptors(&arena, &daemon) <= before.1
+    });
     wait_until("no process is left", || {
-        arena.processes().len() == processes
+        arena.processes().len() <= processes
     });
     assert_eq!(ends(listener), Some(0));
 }

@@ -8,6 +8,7 @@ mod first_process;
 mod passed;
 mod prepared;
 mod readiness;
+mod rehearsal;
 mod stop;
 mod streams;
 mod unit;
@@ -22,10 +23,7 @@ use crate::command_text::Privilege;
 use crate::directives::{NotifyAccess, is_of_a_unit_file};
 use crate::environment_text::is_name;
 use crate::failure::{Failure, OrFail, Stage};
-use crate::manager::Manager;
 use crate::notify_files::NotifyFile;
-use crate::number_locks::NumberLocks;
-use crate::plan::{Adopter, adoption};
 use crate::protocol::PrepareReply;
 use crate::report;
 use crate::request::Request;
@@ -42,6 +40,7 @@ pub use enter::{Enter, enter};
 pub use first_process::stay_if_first;
 pub use passed::Passed;
 pub use readiness::ReadyFd;
+pub use rehearsal::{examine, rehearse};
 pub use stop::{Stop, stop};
 pub use unit::{UnitFile, name_of_instance};
 pub(crate) use unit::{load_unit, settle, told};
@@ -232,66 +231,6 @@ pub fn skipped(why: &str) -> u8 {
         "dynuser: not started, and nothing is wrong: {why}"
     ));
     0
-}
-
-/// Checks everything that can be checked before a service is started, with nothing taken or changed. `None`, if a
-/// condition of its unit does not hold at the moment.
-///
-/// # Errors
-/// Of [`Stage::Request`], and of [`Stage::User`] for names of users.
-pub fn examine(launch: &Launch) -> Result<Option<Spec>, Failure> {
-    added_environment(launch)?;
-    let Some(unit_file) = &launch.unit_file else {
-        check_command(&launch.command)?;
-        refuse_commands(&launch.request)?;
-        return Spec::check(&launch.request).map(Some);
-    };
-    match unit::read(launch, unit_file)? {
-        Start::Ready(ready) => Spec::check(&ready.request).map(Some),
-        Start::Skip(_) => Ok(None),
-    }
-}
-
-/// Prints what would be done.
-///
-/// # Errors
-/// Of the stage that would fail.
-pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
-    require_root()?;
-    added_environment(launch)?;
-    let (request, executed) = match &launch.unit_file {
-        None => (
-            refuse_commands(&launch.request).map(|()| launch.request.clone())?,
-            vec![check_command(&launch.command)?.told()],
-        ),
-        Some(unit_file) => match unit::read(launch, unit_file)? {
-            Start::Ready(ready) => {
-                let told = ready.commands.start.iter().map(Words::told_of);
-                (ready.request, told.collect())
-            }
-            Start::Skip(why) => return Ok(skipped(&why)),
-        },
-    };
-    let manager = Manager::new(NumberLocks::looking_only())?;
-    manager.look_at_leases()?;
-    let settings = Spec::check(&request)?.settings().clone();
-    let (identity, plan, adopter) = manager.rehearse(&request)?;
-    let mut text = format!(
-        "lease {} {}:{}\n{plan}",
-        identity.user, identity.uid, identity.gid
-    );
-    for (privilege, words) in executed {
-        let adopter = Adopter {
-            privilege,
-            ..adopter.clone()
-        };
-        for step in adoption(&adopter, &settings) {
-            text.push_str(&format!("{step}\n"));
-        }
-        text.push_str(&format!("execute {words}\n"));
-    }
-    report::print(&text)?;
-    Ok(0)
 }
 
 /// Refuses whoever is not root.

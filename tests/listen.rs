@@ -174,19 +174,30 @@ fn two_hundred_connections_at_once_have_two_hundred_users() {
     assert_eq!(registry.trim(), "0");
 }
 
+/// `DYNUSER_CONNECTIONS`, or as many as a test can wait for.
+fn connections() -> u32 {
+    let asked = std::env::var("DYNUSER_CONNECTIONS");
+    asked.map_or(2000, |number| number.parse().expect("a number"))
+}
+
 #[test]
 fn one_after_the_other_leave_nothing() {
     let arena = Arena::new();
     let listener = accepting(&arena, &[], TALK);
     let before = arena.disk();
     let mut different = BTreeSet::new();
-    for number in 0..1000 {
+    for number in 0..connections() {
         let mut client = Client::new(&arena);
         let uid = dynamic_uid(&client.line());
         different.insert(uid);
         client.say(&number.to_string());
         assert_eq!(client.close(), format!("{number}\n"));
     }
+    println!(
+        "{} users for {} connections",
+        different.len(),
+        connections()
+    );
     assert!(different.len() > 500, "{}", different.len());
     arena.wait_until_idle();
     assert_eq!(arena.disk(), before);

@@ -409,8 +409,11 @@ fn instances_that_name_one_user_share_it_and_the_last_one_ends_it() {
     one.signal(Signal::TERM);
     one.end();
     wait_until("one holder is left", || {
-        let list = arena.list();
-        list[0].to_string().matches("all@").count() == 1
+        arena.list()[0]["holders"]
+            .as_array()
+            .expect("holders")
+            .len()
+            == 1
     });
     two.signal(Signal::TERM);
     two.end();

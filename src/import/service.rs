@@ -94,6 +94,10 @@ impl<'a> Service<'a> {
             Work::Listen => {
                 service.stop = Some(LISTENER);
                 service.notifies = true;
+                if matches!(target, Target::S6 | Target::Dinit) {
+                    service.tells = true;
+                    service.command.push(format!("--ready-fd={READY}"));
+                }
                 service.limit = start_limit(&Commands::default());
                 service.delay = delay(&Commands::default()).unwrap_or_default();
             }

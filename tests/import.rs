@@ -337,7 +337,7 @@ fn a_socket_is_listened_to_and_so_is_a_service_that_one_starts() {
             .find_map(|line| line.strip_prefix("command = "));
         line.expect(&text).to_owned()
     };
-    let listens = "/usr/local/sbin/dynuser listen --unit-file /etc/systemd/system";
+    let listens = "/usr/local/sbin/dynuser listen --ready-fd=3 --unit-file /etc/systemd/system";
     put_unit(
         &arena,
         "/etc/systemd/system/each@.service",

@@ -48,19 +48,16 @@ fn make(settings: &[(&str, &str)], uid: u32) -> Result<Sockets, Failure> {
     Sockets::make(&unit(settings), uid, uid)
 }
 
+/// Where somebody listened just now it may take a moment: a child that another test forked meanwhile has a copy of his
+/// socket until it executes something.
 fn made(settings: &[(&str, &str)]) -> Sockets {
-    make(settings, 0).unwrap_or_else(|failure| panic!("{settings:?}: {failure}"))
-}
-
-/// The same where somebody listened just now: a child that another test forked meanwhile has a copy of his socket until
-/// it executes something.
-fn made_soon(settings: &[(&str, &str)]) -> Sockets {
-    let mut made = None;
-    support::wait_until("nobody listens there any more", || {
-        made = make(settings, 0).ok();
-        made.is_some()
-    });
-    made.expect("sockets")
+    let mut made = make(settings, 0);
+    let begun = std::time::Instant::now();
+    while made.is_err() && begun.elapsed() < support::PATIENCE {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        made = make(settings, 0);
+    }
+    made.unwrap_or_else(|failure| panic!("{settings:?}: {failure}"))
 }
 
 fn refused(settings: &[(&str, &str)], uid: u32) -> String {
@@ -175,7 +172,7 @@ fn only_the_file_of_a_socket_that_is_gone_is_replaced() {
         let stream = [("ListenStream", "/run/sock")];
         drop(made(&stream));
         assert!(is_socket("/run/sock"), "it stays without RemoveOnStop=");
-        let again = made_soon(&stream);
+        let again = made(&stream);
         // Somebody listens there: whatever kind it is, it is not disturbed.
         let told = refused(&stream, 0);
         assert!(
@@ -192,7 +189,7 @@ fn only_the_file_of_a_socket_that_is_gone_is_replaced() {
         UnixStream::connect("/run/sock").expect("it still listens");
         drop(again);
         for kind in ["ListenDatagram", "ListenSequentialPacket"] {
-            let live = made_soon(&[(kind, "/run/sock")]);
+            let live = made(&[(kind, "/run/sock")]);
             let told = refused(&stream, 0);
             assert!(told.contains("somebody listens there"), "{kind}: {told}");
             drop(live);

@@ -1,5 +1,5 @@
-//! The access control list of a directory that one user after the other may pass: acl(5), as the kernel shows it in the
-//! attribute `system.posix_acl_access`.
+//! Access control lists: acl(5), as the kernel shows them in extended attributes; and that of a directory that one user after
+//! the other may pass.
 //!
 //! Computes only. Source: `include/uapi/linux/posix_acl_xattr.h`: a version, 32 bits, then entries of a tag, 16 bits,
 //! permissions, 16 bits, and a number, 32 bits, all little-endian.
@@ -8,16 +8,22 @@
 
 use std::collections::BTreeMap;
 
-/// The attribute.
+/// The attribute that holds the list of a file.
 pub const ATTRIBUTE: &str = "system.posix_acl_access";
 
 const VERSION: u32 = 2;
-const USER_OBJ: u16 = 0x01;
-const USER: u16 = 0x02;
-const GROUP_OBJ: u16 = 0x04;
-const GROUP: u16 = 0x08;
-const MASK: u16 = 0x10;
-const OTHER: u16 = 0x20;
+/// The owner.
+pub const USER_OBJ: u16 = 0x01;
+/// A user by number.
+pub const USER: u16 = 0x02;
+/// The owning group.
+pub const GROUP_OBJ: u16 = 0x04;
+/// A group by number.
+pub const GROUP: u16 = 0x08;
+/// The most that anybody but the owner and others have.
+pub const MASK: u16 = 0x10;
+/// Everybody else.
+pub const OTHER: u16 = 0x20;
 
 /// The number of an entry that is nobody's in particular.
 const NONE: u32 = u32::MAX;
@@ -39,6 +45,56 @@ impl std::fmt::Display for Malformed {
 }
 
 impl std::error::Error for Malformed {}
+
+/// One entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Whom it is about.
+    pub tag: u16,
+    /// What they may do: bits as in a mode.
+    pub permissions: u16,
+    /// The user or group, of an entry that has one.
+    pub id: u32,
+}
+
+/// The entries of the attribute's value, as they come.
+///
+/// # Errors
+/// For what is no list.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, Malformed> {
+    let (version, mut rest) = bytes.split_first_chunk().ok_or(Malformed)?;
+    if u32::from_le_bytes(*version) != VERSION {
+        return Err(Malformed);
+    }
+    let mut entries = Vec::new();
+    while !rest.is_empty() {
+        let (tag, more) = rest.split_first_chunk().ok_or(Malformed)?;
+        let (permissions, more) = more.split_first_chunk().ok_or(Malformed)?;
+        let (id, more) = more.split_first_chunk().ok_or(Malformed)?;
+        rest = more;
+        let tag = u16::from_le_bytes(*tag);
+        if ![USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER].contains(&tag) {
+            return Err(Malformed);
+        }
+        entries.push(Entry {
+            tag,
+            permissions: u16::from_le_bytes(*permissions),
+            id: u32::from_le_bytes(*id),
+        });
+    }
+    Ok(entries)
+}
+
+/// The reverse of [`decode`].
+pub fn encode(entries: impl Iterator<Item = Entry>) -> Vec<u8> {
+    let mut bytes = VERSION.to_le_bytes().to_vec();
+    for entry in entries {
+        bytes.extend(entry.tag.to_le_bytes());
+        bytes.extend(entry.permissions.to_le_bytes());
+        bytes.extend(entry.id.to_le_bytes());
+    }
+    bytes
+}
 
 /// A list: permissions by tag and number, in the order in which the kernel wants them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,22 +118,17 @@ impl AccessList {
     /// # Errors
     /// For what is no list, or one without the three entries that every one has.
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
-        let (version, mut rest) = bytes.split_first_chunk().ok_or(Malformed)?;
-        if u32::from_le_bytes(*version) != VERSION {
-            return Err(Malformed);
-        }
         let mut entries = BTreeMap::new();
-        while !rest.is_empty() {
-            let (tag, more) = rest.split_first_chunk().ok_or(Malformed)?;
-            let (permissions, more) = more.split_first_chunk().ok_or(Malformed)?;
-            let (id, more) = more.split_first_chunk().ok_or(Malformed)?;
-            rest = more;
-            let tag = u16::from_le_bytes(*tag);
-            let permissions = u16::from_le_bytes(*permissions);
-            let id = match tag {
-                USER | GROUP => u32::from_le_bytes(*id),
-                USER_OBJ | GROUP_OBJ | MASK | OTHER => NONE,
-                _ => return Err(Malformed),
+        for Entry {
+            tag,
+            permissions,
+            id,
+        } in decode(bytes)?
+        {
+            let id = if [USER, GROUP].contains(&tag) {
+                id
+            } else {
+                NONE
             };
             // Two of the same would count differently for the kernel and for us.
             if permissions > 0o7 || entries.insert((tag, id), permissions).is_some() {
@@ -92,13 +143,12 @@ impl AccessList {
 
     /// The attribute's value. One without named entries is what a mode says, and the kernel keeps it as one.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = VERSION.to_le_bytes().to_vec();
-        for ((tag, id), permissions) in &self.entries {
-            bytes.extend(tag.to_le_bytes());
-            bytes.extend(permissions.to_le_bytes());
-            bytes.extend(id.to_le_bytes());
-        }
-        bytes
+        let entries = self.entries.iter();
+        encode(entries.map(|((tag, id), permissions)| Entry {
+            tag: *tag,
+            permissions: *permissions,
+            id: *id,
+        }))
     }
 
     /// Lets a user search the directory, and do nothing else there. Nobody else gains anything, although the mask grows:

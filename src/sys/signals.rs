@@ -39,24 +39,29 @@ pub struct Received {
     pub by_process: bool,
 }
 
+/// Holds back signals and gives what they are read from, with the mask from before. SIGCHLD gets its default action.
+fn hold_back(held: &SigSet) -> SysResult<(SignalFd, SigSet)> {
+    // SAFETY: the default action is no code of ours.
+    unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }
+        .during("sigaction", "SIGCHLD")?;
+    let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+    let descriptor = SignalFd::with_flags(held, flags).during("signalfd", "")?;
+    let original = held
+        .thread_swap_mask(SigmaskHow::SIG_BLOCK)
+        .during("sigprocmask", "")?;
+    Ok((descriptor, original))
+}
+
 impl Signals {
     /// Holds back [`FORWARDED`] and `more`. Call it while the process has one thread.
     ///
     /// SIGCHLD gets its default action: a caller who ignores it has his children's exit statuses thrown away by the
     /// kernel, and that is inherited. The child inherits the default.
     pub fn block(more: &[Signal]) -> SysResult<Self> {
-        // SAFETY: the default action is no code of ours.
-        unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }
-            .during("sigaction", "SIGCHLD")?;
         let mut held = SigSet::empty();
         held.extend(FORWARDED);
         held.extend(more.iter().copied());
-        let descriptor =
-            SignalFd::with_flags(&held, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-                .during("signalfd", "")?;
-        let original = held
-            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
-            .during("sigprocmask", "")?;
+        let (descriptor, original) = hold_back(&held)?;
         Ok(Self {
             descriptor,
             original,
@@ -127,16 +132,9 @@ impl EverySignal {
     /// # Errors
     /// Those of sigaction(2), signalfd(2) and sigprocmask(2).
     pub fn block() -> SysResult<Self> {
-        // SAFETY: the default action is no code of ours.
-        unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }
-            .during("sigaction", "SIGCHLD")?;
         let mut held = SigSet::all();
         FAULTS.into_iter().for_each(|fault| held.remove(fault));
-        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        let descriptor = SignalFd::with_flags(&held, flags).during("signalfd", "")?;
-        let original = held
-            .thread_swap_mask(SigmaskHow::SIG_BLOCK)
-            .during("sigprocmask", "")?;
+        let (descriptor, original) = hold_back(&held)?;
         Ok(Self {
             descriptor,
             original,

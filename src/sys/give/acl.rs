@@ -1,26 +1,12 @@
-//! POSIX access control lists, as the kernel shows them in extended attributes (acl(5)): other users and groups in
-//! the place of some.
-//!
-//! Computes only. Source: `include/uapi/linux/posix_acl_xattr.h`: a version, 32 bits, then entries of a tag, 16 bits,
-//! permissions, 16 bits, and a number, 32 bits, all little-endian.
+//! POSIX access control lists with other users and groups in the place of some. Computes only.
 
 use std::collections::BTreeMap;
 
+use crate::access_list::{self, Entry, GROUP, Malformed, USER, decode, encode};
+
 /// The two attributes that hold a list: that of the file, and that of a directory for what is made in it.
 pub(super) const ATTRIBUTES: [&str; 2] = [ACCESS, "system.posix_acl_default"];
-pub(super) const ACCESS: &str = "system.posix_acl_access";
-
-const VERSION: u32 = 2;
-const USER_OBJ: u16 = 0x01;
-const USER: u16 = 0x02;
-const GROUP_OBJ: u16 = 0x04;
-const GROUP: u16 = 0x08;
-const MASK: u16 = 0x10;
-const OTHER: u16 = 0x20;
-
-/// The attribute is no list that the kernel would have made.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(super) const ACCESS: &str = access_list::ATTRIBUTE;
 
 /// The list of `bytes` with each user and group that `user` and `group` give another number. Two entries that
 /// become one grant what either did. None: nothing changes.
@@ -29,59 +15,25 @@ pub(super) fn translate(
     user: impl Fn(u32) -> u32,
     group: impl Fn(u32) -> u32,
 ) -> Result<Option<Vec<u8>>, Malformed> {
-    let (version, mut rest) = bytes.split_first_chunk().ok_or(Malformed)?;
-    if u32::from_le_bytes(*version) != VERSION {
-        return Err(Malformed);
-    }
     // In the order in which the kernel wants them: by tag, and by number as setfacl(1) has them.
     let mut entries: BTreeMap<(u16, u32), u16> = BTreeMap::new();
     let mut changed = false;
-    while !rest.is_empty() {
-        let (entry, after) = first(rest).ok_or(Malformed)?;
-        let Entry {
-            tag,
-            permissions,
-            id,
-        } = entry;
-        rest = after;
-        let new = match tag {
-            USER => user(id),
-            GROUP => group(id),
-            USER_OBJ | GROUP_OBJ | MASK | OTHER => id,
-            _ => return Err(Malformed),
+    for entry in decode(bytes)? {
+        let id = match entry.tag {
+            USER => user(entry.id),
+            GROUP => group(entry.id),
+            _ => entry.id,
         };
-        changed |= new != id;
-        *entries.entry((tag, new)).or_default() |= permissions;
+        changed |= id != entry.id;
+        *entries.entry((entry.tag, id)).or_default() |= entry.permissions;
     }
-    Ok(changed.then(|| {
-        let mut list = VERSION.to_le_bytes().to_vec();
-        for ((tag, id), permissions) in entries {
-            list.extend(tag.to_le_bytes());
-            list.extend(permissions.to_le_bytes());
-            list.extend(id.to_le_bytes());
-        }
-        list
-    }))
-}
-
-/// A tag, permissions, and a user or group.
-struct Entry {
-    tag: u16,
-    permissions: u16,
-    id: u32,
-}
-
-/// The first entry, and what follows it.
-fn first(bytes: &[u8]) -> Option<(Entry, &[u8])> {
-    let (tag, rest) = bytes.split_first_chunk()?;
-    let (permissions, rest) = rest.split_first_chunk()?;
-    let (id, rest) = rest.split_first_chunk()?;
-    let entry = Entry {
-        tag: u16::from_le_bytes(*tag),
-        permissions: u16::from_le_bytes(*permissions),
-        id: u32::from_le_bytes(*id),
-    };
-    Some((entry, rest))
+    let entries = entries.into_iter();
+    let entries = entries.map(|((tag, id), permissions)| Entry {
+        tag,
+        permissions,
+        id,
+    });
+    Ok(changed.then(|| encode(entries)))
 }
 
 #[cfg(test)]
@@ -89,17 +41,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::access_list::{GROUP_OBJ, MASK, OTHER, USER_OBJ};
 
     const NONE: u32 = u32::MAX;
 
     fn list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
-        let mut list = VERSION.to_le_bytes().to_vec();
-        for (tag, permissions, id) in entries {
-            list.extend(tag.to_le_bytes());
-            list.extend(permissions.to_le_bytes());
-            list.extend(id.to_le_bytes());
-        }
-        list
+        let entries = entries.iter();
+        encode(entries.map(|&(tag, permissions, id)| Entry {
+            tag,
+            permissions,
+            id,
+        }))
     }
 
     /// 1000 and 1001 become 2000, as users and as groups.

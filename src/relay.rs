@@ -14,6 +14,18 @@ use crate::sys::signals::Signals;
 /// Signals of the terminal's keys are not passed on: the kernel sends those to the whole foreground group, and the child is in
 /// it. It would get each Ctrl-C twice, and many programs take the second for "at once, without cleaning up".
 pub fn wait_for(child: BorrowedFd<'_>, signals: &Signals) -> Result<Ended, Failure> {
+    wait(child, signals, false)
+}
+
+/// The same for a child in a session of its own, which no key of the terminal reaches: those signals are passed on as well.
+///
+/// # Errors
+/// As [`wait_for`].
+pub fn wait_for_one_apart(child: BorrowedFd<'_>, signals: &Signals) -> Result<Ended, Failure> {
+    wait(child, signals, true)
+}
+
+fn wait(child: BorrowedFd<'_>, signals: &Signals, apart: bool) -> Result<Ended, Failure> {
     loop {
         let mut watched = [
             PollFd::new(&child, PollFlags::IN),
@@ -23,7 +35,7 @@ pub fn wait_for(child: BorrowedFd<'_>, signals: &Signals) -> Result<Ended, Failu
         let [ended, arrived] = watched.map(|one| !one.revents().is_empty());
         if arrived {
             while let Some(received) = signals.next().or_fail(Stage::Exec, "waiting")? {
-                if received.by_process {
+                if apart || received.by_process {
                     send_signal(child, received.signal).or_fail(Stage::Exec, "waiting")?;
                 }
             }

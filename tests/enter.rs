@@ -402,3 +402,29 @@ fn a_command_that_stays_root_is_entered_as_the_user_or_as_root() {
     let from_elsewhere = arena.sh(&script).ok();
     assert_eq!(from_elsewhere, namespaces_inside(&arena, &["behind"]));
 }
+
+#[test]
+fn a_guest_without_a_terminal_of_its_own_has_none_of_roots() {
+    let arena = Arena::new();
+    let probe = "import os\n\
+        for what in (lambda: os.read(1, 1), lambda: os.read(2, 1), lambda: os.open('/dev/tty', os.O_RDWR)):\n \
+            try: print(what())\n \
+            except OSError as error: print(error.errno)\n\
+        print(os.isatty(1))";
+    arena.put("/usr/local/bin/probe", probe, 0o644);
+    for more in [&[][..], &["-p", "DynamicUser=no", "-p", "User=games"]] {
+        let service = sleeper(&arena, &[&["-u", "guests"], more].concat());
+        let words = "dynuser enter guests python3 /usr/local/bin/probe </dev/null";
+        // Root's shell has a terminal, and the command's standard input is none.
+        let said = arena.run(["script", "-qec", words, "/dev/null"]).ok();
+        let lines: Vec<&str> = said
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with("dynuser:"))
+            .collect();
+        // EBADF twice: it can be written to, not read. ENXIO: there is no controlling terminal.
+        assert_eq!(lines, ["9", "9", "6", "True"], "{said}");
+        arena.run(["dynuser", "stop", "guests"]).ok();
+        drop(service);
+    }
+}

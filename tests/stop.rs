@@ -189,3 +189,64 @@ fn a_user_that_a_descriptor_holds_is_left_and_told_who_has_it() {
     holder.stop();
     wait_until("the user is gone", || arena.list().is_empty());
 }
+
+#[test]
+fn what_the_main_process_left_is_waited_for_as_well() {
+    let arena = Arena::new();
+    let script = "(trap '' TERM; exec sleep 1000) >/dev/null 2>&1 & echo $!; exec sleep 999";
+    let words = [
+        "dynuser",
+        "run",
+        "-u",
+        "left",
+        "-p",
+        "TimeoutStopSec=600",
+        "sh",
+        "-c",
+        script,
+    ];
+    let mut service = arena.spawn(words);
+    let deaf = service.line();
+    service.wait_exec("sleep");
+    service.signal(rustix::process::Signal::KILL);
+    service.end();
+    // Its lease ends, and has 600 s for that.
+    wait_until("it is ending", || arena.list()[0]["state"] == "ending");
+    let mut stopping = arena.spawn([
+        "sh",
+        "-c",
+        "dynuser stop left & echo $!; wait $!; echo stopped $?",
+    ]);
+    let verb = stopping.line();
+    // It waits: nothing else is there to be told by, so it is looked at a few times.
+    for _ in 0..50 {
+        assert_eq!(names(&arena), ["left"]);
+        arena
+            .run(["test", "-e", &format!("/proc/{verb}/stat")])
+            .ok();
+    }
+    arena.run(["kill", "-9", &deaf]).ok();
+    assert_eq!(stopping.line(), "stopped 0");
+    assert_eq!(names(&arena), Vec::<String>::new());
+}
+
+#[test]
+fn from_another_pid_namespace_nobody_is_taken_for_ended() {
+    let arena = Arena::new();
+    let mut service = sleeper(&arena, &["-u", "goes"]);
+    let elsewhere = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount",
+        "--mount-proc",
+        "dynuser",
+        "stop",
+        "goes",
+    ];
+    let refused = arena.run(elsewhere);
+    assert!(refused.stderr.contains("PID namespace"), "{refused}");
+    refused.fails(1);
+    assert!(service.runs());
+    stop(&arena, &["goes"]).ok();
+}

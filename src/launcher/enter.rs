@@ -31,7 +31,7 @@ use crate::observe::writable_places;
 use crate::plan::{beneath, temporary_of};
 use crate::protocol::PrepareReply;
 use crate::pty::Session;
-use crate::relay::wait_for;
+use crate::relay::wait_for_one_apart;
 use crate::report;
 use crate::request::Request;
 use crate::spec::Spec;
@@ -40,6 +40,7 @@ use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::process_wait::Ended;
 use crate::sys::run;
 use crate::sys::signals::Signals;
+use crate::sys::terminal;
 
 /// What `dynuser enter` was told.
 #[derive(Clone, Debug)]
@@ -81,7 +82,7 @@ pub fn enter(options: &Enter) -> Result<u8, Failure> {
     let guest = Guest::of(options)?;
     if !guest.inside.has(Kind::Mounts) {
         report::say(&format!(
-            "dynuser: {} has no sandbox: what it sees is what everybody sees",
+            "dynuser: {} has no view of its own: what it sees is what everybody sees",
             guest.holder.service
         ));
     } else if options.root {
@@ -144,10 +145,16 @@ impl<'a> Guest<'a> {
 
     fn behind_us(self) -> Result<Ended, Failure> {
         let signals = Signals::block(&[]).or_fail(Stage::Exec, "signals")?;
+        // Here, where /proc is ours.
+        let shown = terminal::write_only_copies().or_fail(Stage::Terminal, "standard output")?;
         let Some(child) = self.fork()? else {
-            return Err(self.become_it());
+            // The service may trace its guest, and take descriptors from it: none of them is to be root's terminal.
+            return Err(match terminal::leave(shown) {
+                Ok(()) => self.become_it(),
+                Err(error) => Failure::new(Stage::Terminal, "standard output", error),
+            });
         };
-        wait_for(open_child(child)?.as_fd(), &signals)
+        wait_for_one_apart(open_child(child)?.as_fd(), &signals)
     }
 
     /// Forks. The child is born into the service's PID namespace, if it has one: nobody else can enter that.

@@ -13,6 +13,7 @@ use crate::lease::{self, Found, Lease};
 use crate::life::State;
 use crate::meant::{Meant, meant};
 use crate::report;
+use crate::sys::identity::our_namespace;
 use crate::sys::process_wait::{has_ended, send_signal, wait_for_end};
 use crate::sys::{family, openers, process};
 
@@ -46,7 +47,8 @@ const LOOK_FOR_DAEMON: Duration = Duration::from_secs(1);
 struct Stopping {
     lease: Lease,
     holder: Holder,
-    pidfd: OwnedFd,
+    /// None: it has ended already, but perhaps not its lease.
+    pidfd: Option<OwnedFd>,
     /// Whether it is the service itself, not a launcher.
     in_place: bool,
     begun: Instant,
@@ -89,6 +91,11 @@ fn begin(
     kill: bool,
 ) -> Result<(Vec<Stopping>, Vec<Failure>), Failure> {
     let meant = meant(found, name);
+    let damaged = found.iter().find(|it| it.uid.to_string() == name);
+    if let Some(why) = damaged.and_then(|it| it.lease.as_ref().err()) {
+        let why = report::harmless(&format!("is a number whose lease is damaged: {why}"));
+        return Err(Failure::new(Stage::Request, name, why));
+    }
     if meant.is_empty() {
         let why = "is neither a service that runs nor a user that exists at the moment";
         return Err(Failure::new(Stage::Request, name, why));
@@ -107,9 +114,15 @@ fn begin(
                 lease.name
             ));
         }
+        if holders.is_empty() && lease.state != State::Ending {
+            let why = lease.reason.clone().unwrap_or_default();
+            let why = format!("nobody holds it, and it is not taken back: {why}");
+            let why = report::harmless(&why);
+            refused.push(Failure::new(Stage::User, &lease.name, why));
+        }
         for holder in holders {
             match signal(&lease, holder, kill) {
-                Ok(begun) => stopping.extend(begun),
+                Ok(begun) => stopping.push(begun),
                 Err(failure) => refused.push(failure),
             }
         }
@@ -117,11 +130,20 @@ fn begin(
     Ok((stopping, refused))
 }
 
-/// Signals a holder. One that has ended meanwhile is as good.
-fn signal(lease: &Lease, holder: Holder, kill: bool) -> Result<Option<Stopping>, Failure> {
+/// Signals a holder. Of one that has ended, the lease may go on for as long as somebody does that it left.
+fn signal(lease: &Lease, holder: Holder, kill: bool) -> Result<Stopping, Failure> {
     let subject = holder.service.clone();
+    refuse_elsewhere(lease, &holder)?;
     let pidfd = match holder.by.reopen().or_fail(Stage::User, &subject)? {
-        None => return Ok(None),
+        None => {
+            return Ok(Stopping {
+                lease: lease.clone(),
+                holder,
+                pidfd: None,
+                in_place: false,
+                begun: Instant::now(),
+            });
+        }
         Some(Watched::Descriptor(ours)) => {
             return Err(Failure::new(Stage::Request, subject, why_not(&ours)));
         }
@@ -132,21 +154,32 @@ fn signal(lease: &Lease, holder: Holder, kill: bool) -> Result<Option<Stopping>,
     let stopping = Stopping {
         lease: lease.clone(),
         holder,
-        pidfd,
+        pidfd: Some(pidfd),
         in_place: carries && lease.uid != 0,
         begun: Instant::now(),
     };
     if kill {
         stopping.kill()?;
-    } else {
-        let pidfd = stopping.pidfd.as_fd();
+    } else if let Some(pidfd) = stopping.pidfd.as_ref().map(AsFd::as_fd) {
         send_signal(pidfd, Signal::SIGTERM).or_fail(Stage::User, &subject)?;
         if stopping.in_place {
             // One that was stopped gets a signal when it goes on.
             send_signal(pidfd, Signal::SIGCONT).or_fail(Stage::User, subject)?;
         }
     }
-    Ok(Some(stopping))
+    Ok(stopping)
+}
+
+/// In another PID namespace the number of a process says nothing: whoever is not found there may run all the same.
+fn refuse_elsewhere(lease: &Lease, holder: &Holder) -> Result<(), Failure> {
+    let ours = our_namespace("pid")
+        .or_fail(Stage::User, &holder.service)?
+        .1;
+    if holder.by.pid().is_none() || lease.pid_namespace == ours {
+        return Ok(());
+    }
+    let why = "runs in another PID namespace than you do: stop it where its daemon is";
+    Err(Failure::new(Stage::Request, &holder.service, why))
 }
 
 /// Why a user that is held by a descriptor cannot be stopped, and who has that.
@@ -179,7 +212,9 @@ impl Stopping {
     /// Waits for its end, ends it if it is deaf, and waits until nothing is left of it.
     fn finish(&self, killed: bool) -> Result<(), Failure> {
         let subject = &self.holder.service;
-        let pidfd = self.pidfd.as_fd();
+        let Some(pidfd) = self.pidfd.as_ref().map(AsFd::as_fd) else {
+            return self.wait_for_release();
+        };
         let left = self
             .patience()
             .map(|all| all.saturating_sub(self.begun.elapsed()));
@@ -201,16 +236,17 @@ impl Stopping {
     /// another's as soon as it does not. What is forked meanwhile ends with the lease.
     fn kill(&self) -> Result<(), Failure> {
         let subject = &self.holder.service;
+        let Some(pidfd) = &self.pidfd else {
+            return Ok(());
+        };
         let pid = self.holder.by.pid().unwrap_or_default();
         let mut below = family::below(pid).or_fail(Stage::User, subject)?;
-        if has_ended(self.pidfd.as_fd()).or_fail(Stage::User, subject)? {
+        if has_ended(pidfd.as_fd()).or_fail(Stage::User, subject)? {
             // Whoever has the number now has other children.
             below.clear();
         }
         // The launcher first, or it would start its service again.
-        let all = [&self.pidfd]
-            .into_iter()
-            .chain(below.iter().map(|it| &it.1));
+        let all = [pidfd].into_iter().chain(below.iter().map(|it| &it.1));
         for pidfd in all {
             send_signal(pidfd.as_fd(), Signal::SIGKILL).or_fail(Stage::User, subject)?;
         }

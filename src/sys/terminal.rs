@@ -36,6 +36,45 @@ impl Pty {
     }
 }
 
+/// Standard output and error where they are terminals, opened again for writing alone: with their numbers.
+///
+/// # Errors
+/// Those of open(2).
+pub fn write_only_copies() -> SysResult<Vec<(i32, OwnedFd)>> {
+    let mut copies = Vec::new();
+    for number in [1, 2] {
+        let path = format!("/proc/self/fd/{number}");
+        let is_one = match number {
+            1 => is_terminal(std::io::stdout().as_fd()),
+            _ => is_terminal(std::io::stderr().as_fd()),
+        };
+        if is_one {
+            let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+            let copy = rustix::fs::open(path.as_str(), flags, Mode::empty());
+            copies.push((number, copy.during("open", path)?));
+        }
+    }
+    Ok(copies)
+}
+
+/// Leaves the terminal behind: a session of its own, and in the place of the two streams those `copies`. Whoever takes a
+/// descriptor from this process, or makes it do something, can neither read the terminal nor put words into it
+/// (TIOCSTI, `/dev/tty`).
+///
+/// # Errors
+/// Those of setsid(2) and dup2(2).
+pub fn leave(copies: Vec<(i32, OwnedFd)>) -> SysResult<()> {
+    rustix::process::setsid().during("setsid", "")?;
+    for (number, copy) in copies {
+        match number {
+            1 => rustix::stdio::dup2_stdout(&copy),
+            _ => rustix::stdio::dup2_stderr(&copy),
+        }
+        .during("dup2", number)?;
+    }
+    Ok(())
+}
+
 /// Gives a terminal to a user: programs open theirs again as `/dev/tty`, or ask who owns it. The group stays.
 pub fn give_to(slave: BorrowedFd<'_>, uid: u32) -> SysResult<()> {
     rustix::fs::fchown(slave, Some(Uid::from_raw(uid)), None).during("fchown", "pty")?;

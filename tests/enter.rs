@@ -317,7 +317,7 @@ fn a_user_of_the_host_without_a_sandbox_is_told_so() {
         &arena,
         &["plain", "sh", "-c", "id -un; grep NoNew /proc/self/status"],
     );
-    assert!(output.stderr.contains("has no sandbox"), "{output}");
+    assert!(output.stderr.contains("has no view of its own"), "{output}");
     assert_eq!(output.ok(), "daemon\nNoNewPrivs:\t0\n");
     let theirs = namespaces_of(&arena, &service.pid());
     assert_eq!(namespaces_inside(&arena, &["plain"]), theirs);

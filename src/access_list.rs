@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::layout::{FIRST_UID, LAST_UID};
+
 /// The attribute that holds the list of a file.
 pub const ATTRIBUTE: &str = "system.posix_acl_access";
 
@@ -155,22 +157,31 @@ impl AccessList {
     /// what it kept from others is taken from their entries.
     pub fn let_search(&mut self, uid: u32) {
         if let Some(mask) = self.entries.get(&(MASK, NONE)).copied() {
-            for ((tag, _), permissions) in &mut self.entries {
-                if [USER, GROUP_OBJ, GROUP].contains(tag) {
+            // But for who may pass already: a mask that somebody's chmod(1) made smaller was not meant for them.
+            let passes = |tag, id, permissions| {
+                tag == USER && permissions == SEARCH && (FIRST_UID..=LAST_UID).contains(&id)
+            };
+            for ((tag, id), permissions) in &mut self.entries {
+                let limited = [USER, GROUP_OBJ, GROUP].contains(tag);
+                if limited && !passes(*tag, *id, *permissions) {
                     *permissions &= mask;
                 }
             }
         }
         // Without a mask, what the group has is no more and no less than its entry says: so it stays.
         let group = self.entries.get(&(GROUP_OBJ, NONE)).copied();
-        self.entries.insert((USER, uid), SEARCH);
+        // What an administrator gave him with more in it stays as it is.
+        let own = self.entries.entry((USER, uid)).or_insert(SEARCH);
+        if *own & SEARCH == 0 {
+            *own = SEARCH;
+        }
         let mask = self.entries.entry((MASK, NONE));
         *mask.or_insert(group.unwrap_or(0)) |= SEARCH;
     }
 
     /// Takes that from a user. Whether he had it. What an entry of his gives beyond that is none of ours, and stays.
     pub fn stop_search(&mut self, uid: u32) -> bool {
-        if self.entries.get(&(USER, uid)) != Some(&SEARCH) {
+        if !matches!(self.entries.get(&(USER, uid)), Some(&(0 | SEARCH))) {
             return false;
         }
         self.entries.remove(&(USER, uid));

@@ -8,6 +8,7 @@ mod equip;
 mod groups;
 mod index;
 mod nesting;
+mod reach;
 mod table;
 mod yard;
 
@@ -130,6 +131,7 @@ impl Manager {
         let found = self.find_groups(&spec, holder, &claim, &mut groups);
         let held = groups.held.clone();
         let equipped = found.and_then(|()| {
+            self.refuse_reach(&spec, claim.uid)?;
             let mut equipped = self.equip(&spec, &claim, groups, progress)?;
             self.control_group(&spec, claim.uid, &mut equipped)?;
             Ok(equipped)

@@ -10,7 +10,7 @@
 //! and make no open one as long as it is there.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FileType;
@@ -180,6 +180,60 @@ fn stage(path: &str) -> Stage {
     kind.map_or(Stage::Namespace, Kind::stage)
 }
 
+/// Who owns something behind the boundary directory at `path` that whoever passes it comes to, and one such path; but
+/// for root, and for what is at the paths `own`. A mode cannot close it to its owner.
+///
+/// # Errors
+/// Those of the calls, and where nobody can tell.
+pub fn owners(path: &str, own: &[String]) -> Result<BTreeMap<u32, String>, Reason> {
+    let mut owners = BTreeMap::new();
+    match open(path) {
+        Err(error) if error.errno == Errno::NOENT => {}
+        opened => owners_below(path, opened?.as_fd(), own, 0, &mut owners)?,
+    }
+    Ok(owners)
+}
+
+fn owners_below(
+    path: &str,
+    directory: BorrowedFd<'_>,
+    own: &[String],
+    depth: usize,
+    owners: &mut BTreeMap<u32, String>,
+) -> Result<(), Reason> {
+    let (names, others) = shown_names(directory)?;
+    if others > 0 || depth > DEEPEST {
+        return Err(UNTELLABLE.into());
+    }
+    for name in names {
+        let gone = |error: &SysError| error.errno == Errno::NOENT;
+        let found = match pin_beneath(directory, &name).and_then(status) {
+            Err(error) if gone(&error) => continue,
+            found => found?,
+        };
+        let below = format!("{path}/{name}");
+        if found.kind == FileType::Symlink || own.contains(&below) {
+            continue;
+        }
+        if found.uid != 0 {
+            owners.entry(found.uid).or_insert(below);
+        } else if found.kind == FileType::Directory {
+            match open_beneath(directory, &name) {
+                Err(error) if gone(&error) => {}
+                inner => {
+                    let depth = depth.saturating_add(1);
+                    owners_below(&below, inner?.as_fd(), own, depth, owners)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What hinders every look at all that is behind a boundary.
+const UNTELLABLE: &str =
+    "holds names that are no text, or lies too deep: nobody can tell what is open in it";
+
 /// Opens a boundary directory.
 fn open(path: &str) -> SysResult<OwnedFd> {
     let Place { parent, name } = place::find(path)?;
@@ -211,10 +265,7 @@ fn close_below(
 ) -> Result<Option<(String, u32)>, Reason> {
     let (names, others) = shown_names(&directory)?;
     if others > 0 || depth > DEEPEST {
-        return Err(
-            "holds names that are no text, or lies too deep: nobody can tell what is open in it"
-                .into(),
-        );
+        return Err(UNTELLABLE.into());
     }
     for name in names {
         let gone = |error: &SysError| error.errno == Errno::NOENT;

@@ -419,3 +419,32 @@ fn instances_that_name_one_user_share_it_and_the_last_one_ends_it() {
     two.end();
     arena.wait_until_idle();
 }
+
+#[test]
+fn owners_of_sockets_may_be_numbers_of_the_host_s_own() {
+    let arena = Arena::new();
+    let words = |user: &'static str| {
+        let owner = match user {
+            "1000" => "SocketUser=1000",
+            _ => "SocketUser=61500",
+        };
+        [
+            "--unix",
+            "/run/numbers.sock",
+            "--socket-property",
+            owner,
+            "-u",
+            "n",
+            "--",
+            "true",
+        ]
+    };
+    let running = listen(&arena, &words("1000"));
+    assert_eq!(
+        arena.run(["stat", "-c", "%u", "/run/numbers.sock"]).ok(),
+        "1000\n"
+    );
+    stop(&arena, running);
+    let refused = arena.run(["dynuser", "listen"].iter().chain(&words("61500")));
+    assert!(refused.stderr.contains("name the user"), "{refused}");
+}

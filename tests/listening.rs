@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dynuser::failure::Failure;
 use dynuser::socket_unit::{Peer, SocketUnit, Source};
@@ -27,6 +28,13 @@ use support::{Arena, PATIENCE};
 
 /// A number that is nobody's on the host.
 const SOMEBODY: u32 = 61_300;
+
+/// One test at a time: what another one forks has copies of our sockets until it executes something, and whoever looks
+/// finds them open.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Acts in the arena. /proc is that of this process, who is in no PID namespace of the arena.
 fn inside<T: Send>(arena: &Arena, act: impl FnOnce() -> T + Send) -> T {
@@ -103,6 +111,7 @@ fn folder_of(path: &str, uid: u32, mode: u32) {
 
 #[test]
 fn a_file_has_its_owner_and_its_mode_whatever_the_umask_is() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o777));
         let sockets = make(
@@ -139,6 +148,7 @@ fn a_file_has_its_owner_and_its_mode_whatever_the_umask_is() {
 /// Somebody who tries to connect all the time, while the socket is made anew again and again, never gets through.
 #[test]
 fn there_is_no_moment_in_which_others_can_connect() {
+    let _alone = alone();
     let arena = Arena::new();
     // Messages need no listen(2): the mode alone is in the way. A file that was there before is refused as well.
     let program = "use Socket; use Errno; $| = 1; my ($in, $refused) = (0, 0); print \"ready\\n\"; \
@@ -168,6 +178,7 @@ fn there_is_no_moment_in_which_others_can_connect() {
 
 #[test]
 fn only_the_file_of_a_socket_that_is_gone_is_replaced() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let stream = [("ListenStream", "/run/sock")];
         drop(made(&stream));
@@ -222,6 +233,7 @@ fn only_the_file_of_a_socket_that_is_gone_is_replaced() {
 
 #[test]
 fn nobody_else_has_a_say_on_the_way() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         folder_of("/run/theirs", SOMEBODY, 0o755);
         let told = refused(&[("ListenStream", "/run/theirs/sock")], 0);
@@ -268,6 +280,7 @@ fn nobody_else_has_a_say_on_the_way() {
 
 #[test]
 fn in_a_sticky_folder_what_is_there_already_must_be_ours() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let tmp = [("ListenStream", "/tmp/sock")];
         drop(make(&tmp, SOMEBODY).expect("made"));
@@ -303,6 +316,7 @@ fn in_a_sticky_folder_what_is_there_already_must_be_ours() {
 
 #[test]
 fn files_and_links_are_removed_at_the_end_if_they_are_still_ours() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let all = [
             ("ListenStream", "/run/foo/sock"),
@@ -354,6 +368,7 @@ fn files_and_links_are_removed_at_the_end_if_they_are_still_ours() {
 
 #[test]
 fn a_start_that_fails_leaves_nothing_behind() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let taken = TcpListener::bind("127.0.0.1:7001").expect("bind");
         let told = refused(
@@ -393,6 +408,7 @@ fn a_start_that_fails_leaves_nothing_behind() {
 
 #[test]
 fn each_address_is_reached_where_it_says_and_nowhere_else() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let reached = |address: &str| TcpStream::connect(address).is_ok();
         let any = made(&[("ListenStream", "7002"), ("BindIPv6Only", "both")]);
@@ -434,6 +450,7 @@ fn each_address_is_reached_where_it_says_and_nowhere_else() {
 /// Clients that we did not write.
 #[test]
 fn clients_of_others_are_told_apart() {
+    let _alone = alone();
     let arena = Arena::new();
     let sockets = inside(&arena, || {
         made(&[
@@ -481,6 +498,7 @@ fn clients_of_others_are_told_apart() {
 
 #[test]
 fn a_connection_that_was_reset_while_it_waited_is_one_client_s_and_a_listener_goes_on() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let sockets = made(&[("ListenStream", "127.0.0.1:7006"), ("Accept", "yes")]);
         assert!(
@@ -517,6 +535,7 @@ fn a_connection_that_was_reset_while_it_waited_is_one_client_s_and_a_listener_go
 
 #[test]
 fn what_waits_is_thrown_away_and_nothing_else() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let sockets = made(&[
             ("ListenStream", "/run/sock"),
@@ -561,6 +580,7 @@ fn what_waits_is_thrown_away_and_nothing_else() {
 
 #[test]
 fn the_kernel_has_the_options() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let tcp = made(&[
             ("ListenStream", "7007"),
@@ -618,6 +638,7 @@ fn the_kernel_has_the_options() {
 
 #[test]
 fn more_than_the_backlog_are_not_kept_waiting() {
+    let _alone = alone();
     inside(&Arena::new(), || {
         let sockets = made(&[
             ("ListenStream", "/run/sock"),
@@ -645,6 +666,7 @@ fn more_than_the_backlog_are_not_kept_waiting() {
 
 #[test]
 fn check_tells_of_each_line_of_a_socket_and_of_its_drop_ins() {
+    let _alone = alone();
     let arena = Arena::new();
     arena.sh("mkdir -p /etc/systemd/system/foo.socket.d").ok();
     arena.put(

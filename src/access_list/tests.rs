@@ -140,15 +140,43 @@ proptest! {
         let mut now = before.clone();
         now.let_search(uid);
         prop_assert_eq!(AccessList::parse(&now.bytes()), Ok(now.clone()));
-        prop_assert_eq!(rights(&now, USER, uid), SEARCH);
+        let had = rights(&before, USER, uid);
+        let more = had & SEARCH != 0 && had != SEARCH;
+        prop_assert_eq!(rights(&now, USER, uid), if more { had } else { SEARCH });
         let all: Vec<(u16, u32)> = before.entries.keys().copied().collect();
         for (tag, id) in all.iter().copied().filter(|it| *it != (USER, uid) && it.0 != MASK) {
             prop_assert_eq!(rights(&now, tag, id), rights(&before, tag, id));
         }
-        prop_assert!(now.stop_search(uid));
+        prop_assert_eq!(now.stop_search(uid), !more);
         prop_assert_eq!(AccessList::parse(&now.bytes()), Ok(now.clone()));
         for (tag, id) in all.into_iter().filter(|it| it.0 != MASK) {
             prop_assert_eq!(rights(&now, tag, id) & !rights(&before, tag, id), 0);
         }
     }
+}
+
+#[test]
+fn a_mask_that_somebody_made_smaller_keeps_nobody_from_his_own() {
+    let mut now = AccessList::of_mode(0o700);
+    now.let_search(61200);
+    // chmod 0700: the group's bits are the mask's.
+    now.entries.insert((MASK, NONE), 0);
+    now.let_search(61300);
+    assert_eq!(rights(&now, USER, 61200), SEARCH);
+    // What an older list says of one who is gone goes as well.
+    now.entries.insert((USER, 61200), 0);
+    assert!(now.stop_search(61200) && now.stop_search(61300));
+    assert_eq!(now, AccessList::of_mode(0o700));
+    // An administrator's entry stays as it is.
+    let mut theirs = list(&[
+        (USER_OBJ, NONE, 7),
+        (USER, 61200, 5),
+        (GROUP_OBJ, NONE, 0),
+        (MASK, NONE, 5),
+        (OTHER, NONE, 0),
+    ]);
+    let before = theirs.clone();
+    theirs.let_search(61200);
+    assert!(!theirs.stop_search(61200));
+    assert_eq!(theirs, before);
 }

@@ -3,11 +3,11 @@
 use std::os::fd::OwnedFd;
 
 use crate::client;
+use crate::config_files;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::request::Request;
 use crate::socket_unit::SocketUnit;
 use crate::sys::names::ask_here;
-use crate::uid::Uid;
 
 /// The owner of the files of sockets.
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ impl Owner {
 fn number(name: &str, stage: Stage) -> Result<Option<u32>, Failure> {
     match name.parse() {
         Err(_) => Ok(None),
-        Ok(number) if Uid::new(number).is_some() => {
+        Ok(number) if config_files::load()?.ranges.contains(number) => {
             let why = "is a number that dynamic users have, one after the other; name the user";
             Err(Failure::new(stage, name, why))
         }

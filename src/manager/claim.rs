@@ -133,13 +133,13 @@ impl Manager {
         let remembered = self.registry().remembered(user);
         let others = |uid| self.registry().belongs_to_another(uid, user);
         let candidates = candidates(user, &owners, remembered, &config.ranges, others);
-        // What lies open on the host, because it could not be moved, would be whoever's has its number.
-        self.adopted_by_others(spec)?;
+        // What lies open on the host, or to this service, would be whoever's has its number.
+        self.barred(spec)?;
         // Once more after the number was reserved: it may have been adopted just before. What cannot be told
         // counts as taken.
         let admitted = |uid: &Uid| {
-            let adopted = |all: BTreeSet<u32>| all.contains(&uid.get());
-            admit(*uid) && !self.adopted_by_others(spec).map_or(true, adopted)
+            let barred = |all: BTreeSet<u32>| all.contains(&uid.get());
+            admit(*uid) && !self.barred(spec).map_or(true, barred)
         };
         let chosen = choose(user, candidates.filter(admitted), &checks)?;
         Ok(match chosen {

@@ -357,14 +357,6 @@ impl Manager {
         }
         Ok(observed)
     }
-
-    /// The owners of directories that are kept at their public paths, but for the service's own.
-    pub(super) fn adopted_by_others(&self, spec: &Spec) -> Result<BTreeSet<u32>, Failure> {
-        let adopted = self.yard.adopted()?;
-        let known = adopted.iter().flatten();
-        let others = known.filter(|(_, theirs)| spec.places().all(|ours| ours != theirs));
-        Ok(others.map(|(uid, _)| *uid).collect())
-    }
 }
 
 fn equipped(

@@ -437,3 +437,65 @@ fn whoever_passes_never_finds_an_open_directory() {
     let (_, said) = weak.end();
     assert_eq!(said, "");
 }
+
+#[test]
+fn nobody_gets_the_number_that_owns_what_is_another_s() {
+    let arena = host();
+    arena
+        .sh("mkdir -p /etc/dynuser; printf '[Manager]\\nUIDRange=62000-62000\\n' > /etc/dynuser/dynuser.conf")
+        .ok();
+    let state = ["-p", "StateDirectory=first"];
+    let secret = "echo secret > $STATE_DIRECTORY/secret; id -u";
+    assert_eq!(
+        run(&arena, "first", "landlock", &state, secret).ok(),
+        "62000\n"
+    );
+    for level in ["landlock", "identity"] {
+        // The one number that there is owns it on the disk.
+        let other = ["-p", "StateDirectory=second"];
+        let refused = run(
+            &arena,
+            "second",
+            level,
+            &other,
+            "cat /var/lib/private/first/secret",
+        );
+        assert!(!refused.stdout.contains("secret"), "{refused}");
+        refused.fails(217);
+        // Who passes no boundary may have it, and does not come there.
+        let stays = run(
+            &arena,
+            "third",
+            level,
+            &[],
+            "id -u; cat /var/lib/private/first/secret",
+        );
+        assert_eq!(stays.stdout, "62000\n", "{stays}");
+        assert!(stays.stderr.contains("Permission denied"), "{stays}");
+        // Its own is its own.
+        assert_eq!(
+            run(
+                &arena,
+                "first",
+                level,
+                &state,
+                "cat $STATE_DIRECTORY/secret"
+            )
+            .ok(),
+            "secret\n"
+        );
+    }
+    // Somebody joins the user's lease who has nothing to do with it.
+    let mut one = spawn(&arena, "joined", "landlock", &["-p", "User=both"]);
+    assert_eq!(uid(&mut one), 62000);
+    let more = ["-p", "User=both", "-p", "StateDirectory=third"];
+    let refused = arena.run([&words("joins", "landlock", &more)[..], &["true"]].concat());
+    assert!(
+        refused.stderr.contains("/var/lib/private/first"),
+        "{refused}"
+    );
+    refused.fails(217);
+    one.say("exit 0");
+    one.end();
+    arena.wait_until_idle();
+}

@@ -537,7 +537,11 @@ fn restarts_depend_on_the_end_under_runit_and_s6() {
     let third = next_sleep(&arena, &second, &pid);
     arena.run(["kill", "-TERM", &third]).ok();
     wait_until("it is down after a good end", down);
-    arena.run(["sv", "-w", "50", "start", folder]).ok();
+    // What `finish` has told runsv may come after what we tell it.
+    wait_until("it starts again", || {
+        let started = arena.run(["sv", "-w", "5", "start", folder]);
+        started.status.success()
+    });
     next_sleep(&arena, &third, &pid);
     arena.run(["sv", "-w", "50", "stop", folder]).ok();
     assert!(down());

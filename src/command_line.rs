@@ -20,7 +20,7 @@ use crate::daemon;
 use crate::directives;
 use crate::doctor::{Severity, findings, worst};
 use crate::examine;
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OrFail, Stage};
 use crate::launcher::{self, Launch, Mode, Passed, UnitFile};
 use crate::lease::{self, Found};
 use crate::life::State;
@@ -368,14 +368,8 @@ fn launch(run: &Run) -> Result<Launch, Failure> {
 }
 
 fn assignments(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
-    let split = |word: &String| {
-        let (name, value) = word.split_once('=').ok_or_else(|| {
-            Failure::new(
-                Stage::Request,
-                format!("{word:?}"),
-                "is not of the form NAME=VALUE",
-            )
-        })?;
+    let checked = |word: &String| {
+        let (name, value) = split(word)?;
         if let Some(least) = directives::in_force_anyway(name, value) {
             let why = format!(
                 "is not possible: every service of a dynamic user has {least}, and it cannot be weakened"
@@ -384,7 +378,13 @@ fn assignments(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
         }
         Ok((name.into(), value.into()))
     };
-    words.iter().map(split).collect()
+    words.iter().map(checked).collect()
+}
+
+/// The two sides of `NAME=VALUE`.
+fn split(word: &str) -> Result<(&str, &str), Failure> {
+    let both = word.split_once('=').ok_or("is not of the form NAME=VALUE");
+    both.or_fail(Stage::Request, format!("{word:?}"))
 }
 
 /// As systemd-run(1) has it: with both --pty and --pipe, a terminal only for people.

@@ -21,7 +21,7 @@ use crate::sys::{family, notify};
 use owner::Owner;
 use turns::Listener;
 
-pub use unit::{Unready, read};
+pub use unit::{Unready, beside, read, read_socket};
 
 /// What serves.
 #[derive(Clone, Debug)]

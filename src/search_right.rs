@@ -22,7 +22,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::lease::Lease;
 use crate::place::{self, Place};
 use crate::sys::fs::{Status, open_beneath, pin_beneath, set_mode, shown_names, status};
-use crate::sys::{SysError, SysResult, attribute};
+use crate::sys::{SysResult, attribute};
 
 /// Why something cannot be done, for a step.
 type Reason = Box<dyn std::error::Error + Send + Sync>;
@@ -201,38 +201,48 @@ fn owners_below(
     depth: usize,
     owners: &mut BTreeMap<u32, String>,
 ) -> Result<(), Reason> {
-    let (names, others) = shown_names(directory)?;
-    if others > 0 || depth > DEEPEST {
-        return Err(UNTELLABLE.into());
-    }
-    for name in names {
-        let gone = |error: &SysError| error.errno == Errno::NOENT;
-        let found = match pin_beneath(directory, &name).and_then(status) {
-            Err(error) if gone(&error) => continue,
-            found => found?,
-        };
+    for (name, found) in entries(directory, depth)? {
         let below = format!("{path}/{name}");
-        if found.kind == FileType::Symlink || own.contains(&below) {
+        if own.contains(&below) {
             continue;
         }
         if found.uid != 0 {
             owners.entry(found.uid).or_insert(below);
-        } else if found.kind == FileType::Directory {
-            match open_beneath(directory, &name) {
-                Err(error) if gone(&error) => {}
-                inner => {
-                    let depth = depth.saturating_add(1);
-                    owners_below(&below, inner?.as_fd(), own, depth, owners)?;
-                }
-            }
+        } else if found.kind == FileType::Directory
+            && let Some(inner) = unless_gone(open_beneath(directory, &name))?
+        {
+            let depth = depth.saturating_add(1);
+            owners_below(&below, inner.as_fd(), own, depth, owners)?;
         }
     }
     Ok(())
 }
 
-/// What hinders every look at all that is behind a boundary.
-const UNTELLABLE: &str =
-    "holds names that are no text, or lies too deep: nobody can tell what is open in it";
+/// What is in a directory behind a boundary, so deep, but for symbolic links: they lead to what is looked at where it is.
+fn entries(directory: BorrowedFd<'_>, depth: usize) -> Result<Vec<(String, Status)>, Reason> {
+    let (names, others) = shown_names(directory)?;
+    if others > 0 || depth > DEEPEST {
+        let why =
+            "holds names that are no text, or lies too deep: nobody can tell what is open in it";
+        return Err(why.into());
+    }
+    let mut entries = Vec::new();
+    for name in names {
+        let found = unless_gone(pin_beneath(directory, &name).and_then(status))?;
+        if let Some(found) = found.filter(|found| found.kind != FileType::Symlink) {
+            entries.push((name, found));
+        }
+    }
+    Ok(entries)
+}
+
+/// Nothing, if what was listed is not there any more.
+fn unless_gone<T>(result: SysResult<T>) -> SysResult<Option<T>> {
+    match result {
+        Err(error) if error.errno == Errno::NOENT => Ok(None),
+        result => result.map(Some),
+    }
+}
 
 /// Opens a boundary directory.
 fn open(path: &str) -> SysResult<OwnedFd> {
@@ -259,36 +269,27 @@ fn close(path: &str, directory: &OwnedFd, uid: u32) -> Result<(), Reason> {
 /// service's directory, which is closed. What is root's and can be searched is the way to others further in.
 fn close_below(
     path: &str,
-    directory: impl AsFd,
+    directory: BorrowedFd<'_>,
     uid: u32,
     depth: usize,
 ) -> Result<Option<(String, u32)>, Reason> {
-    let (names, others) = shown_names(&directory)?;
-    if others > 0 || depth > DEEPEST {
-        return Err(UNTELLABLE.into());
-    }
-    for name in names {
-        let gone = |error: &SysError| error.errno == Errno::NOENT;
-        let found = match pin_beneath(&directory, &name).and_then(status) {
-            Err(error) if gone(&error) => continue,
-            found => found?,
-        };
+    for (name, found) in entries(directory, depth)? {
         let (below, open) = (format!("{path}/{name}"), found.mode & 0o007);
-        if found.kind == FileType::Symlink || found.uid == uid || open == 0 {
+        if found.uid == uid || open == 0 {
             continue;
         }
         if found.kind != FileType::Directory || (found.uid == 0 && open & 0o2 != 0) {
             return Ok(Some((below, found.mode)));
         }
-        let inner = match open_beneath(&directory, &name) {
-            Err(error) if gone(&error) => continue,
-            opened => opened?,
+        let Some(inner) = unless_gone(open_beneath(directory, &name))? else {
+            continue;
         };
         if found.uid != 0 {
             // Nothing but its owner can change what is at this name: all above it is root's.
             set_mode(&inner, found.mode & 0o7770)?;
             tracing::info!(path = below, mode = found.mode, "closed to others");
-        } else if let Some(open) = close_below(&below, &inner, uid, depth.saturating_add(1))? {
+        } else if let Some(open) = close_below(&below, inner.as_fd(), uid, depth.saturating_add(1))?
+        {
             return Ok(Some(open));
         }
     }

@@ -5,12 +5,12 @@ use std::path::Path;
 use clap::Args;
 
 use super::assignments;
-use crate::condition_look::facts;
 use crate::conditions::Conditions;
 use crate::definition_files;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::import::{Definition, Subject, Target, Work, define};
-use crate::launcher::{UnitFile, load_unit, name_of_instance, settle, told};
+use crate::launcher::{UnitFile, load_unit, settle, told};
+use crate::listener::{beside, read_socket};
 use crate::report;
 use crate::request::Request;
 use crate::socket_unit::SocketUnit;
@@ -18,7 +18,6 @@ use crate::spec::Spec;
 use crate::specifiers::{self, Context, UnitName};
 use crate::unit::Unit;
 use crate::unit_directories::FOLDERS;
-use crate::unit_load::{Writers, load_socket};
 
 /// What an instance is called that is only looked at: each connection has one of its own.
 const CONNECTION: &str = "0";
@@ -123,26 +122,13 @@ fn service(import: &Import, target: Target, program: &str) -> Result<Definition,
         service: unit.name.full(),
         properties,
     })?;
-    let description = description(&unit, &context);
-    let file = context.unit_file.unwrap_or_default();
-    let mut words = naming(&unit.name, &file);
-    words.extend(options(import));
     let work = Work::Run {
         commands: &settings.commands,
         parsed: &parsed,
         private_pids: settings.namespaces.processes,
         conditions: !conditions.conditions.is_empty(),
     };
-    let description = description.as_deref();
-    let subject = Subject {
-        unit: &unit,
-        description,
-        file: &file,
-        program,
-        words: &words,
-        work,
-    };
-    define(target, &subject).or_fail(Stage::Request, "")
+    written(import, target, program, &unit, &context, work)
 }
 
 /// `Description=`. Specifiers that stand for nothing stay as they are: these are words for people.
@@ -195,17 +181,6 @@ fn socket_of(import: &Import) -> Result<Option<String>, Failure> {
     Ok((starts == last).then_some(socket))
 }
 
-fn read_socket(what: &str, name: Option<&str>) -> Result<(Unit, Context), Failure> {
-    let loaded = load_socket(what, name, Writers::Root)?;
-    let context = Context {
-        unit_file: Some(loaded.path),
-        facts: facts(),
-        ..Context::system(loaded.name)
-    };
-    let unit = Unit::read(&loaded.entries, &context).map_err(told)?;
-    Ok((unit, context))
-}
-
 fn listener(
     import: &Import,
     target: Target,
@@ -217,50 +192,45 @@ fn listener(
             "is listened to under its own name: a link to it in a unit folder gives it another one";
         return Err(Failure::new(Stage::Request, socket, why));
     }
-    let name = import.instance.as_deref();
-    let name = name
-        .map(|instance| name_of_instance(socket, instance))
-        .transpose()?;
-    let (unit, context) = read_socket(socket, name.as_deref())?;
+    let (unit, context) = read_socket(socket, import.instance.as_deref())?;
     let listens = SocketUnit::read(&unit).map_err(told)?;
     // A listener whose service is refused would look as if it worked until somebody connects.
-    let description = description(&unit, &context);
-    let file = context.unit_file.unwrap_or_default();
-    let (service, of_service) = load_unit(&beside(&file, &listens.service))?;
+    let (file, name) = beside(
+        context.unit_file.as_deref().unwrap_or_default(),
+        &listens.service,
+    );
+    let (service, of_service) = load_unit(&UnitFile {
+        file,
+        name,
+        instance: listens.service.is_template().then(|| CONNECTION.into()),
+        supervise: false,
+    })?;
     settle(&by_hand(import)?, &service, &of_service)?;
-    let mut words = naming(&unit.name, &file);
+    written(import, target, program, &unit, &context, Work::Listen)
+}
+
+/// The definition of a unit that was read.
+fn written(
+    import: &Import,
+    target: Target,
+    program: &str,
+    unit: &Unit,
+    context: &Context,
+    work: Work<'_>,
+) -> Result<Definition, Failure> {
+    let file = context.unit_file.as_deref().unwrap_or_default();
+    let mut words = naming(&unit.name, file);
     words.extend(options(import));
-    let description = description.as_deref();
-    let work = Work::Listen;
+    let description = description(unit, context);
     let subject = Subject {
-        unit: &unit,
-        description,
-        file: &file,
+        unit,
+        description: description.as_deref(),
+        file,
         program,
         words: &words,
         work,
     };
     define(target, &subject).or_fail(Stage::Request, "")
-}
-
-/// The service of a socket: in the same folder, or else wherever it is found.
-fn beside(file: &str, service: &UnitName) -> UnitFile {
-    let folder = file.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let (of_file, instance) = match (service.template(), service.instance()) {
-        (Some(template), instance) => (template, instance),
-        (None, Some(_)) => (service.clone(), Some(CONNECTION)),
-        (None, None) => (service.clone(), None),
-    };
-    let path = format!("{folder}/{}", of_file.full());
-    UnitFile {
-        file: match Path::new(&path).exists() {
-            true => path,
-            false => of_file.full(),
-        },
-        name: None,
-        instance: instance.map(Into::into),
-        supervise: false,
-    }
 }
 
 /// The properties that were given by hand.

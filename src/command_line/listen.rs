@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::assignments;
+use super::{assignments, split};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::launcher::{self, Launch, Mode, Passed};
 use crate::listener::{self, Service, Unready};
@@ -143,7 +143,10 @@ fn from_words(options: &Listen) -> Result<(SocketUnit, Service), Failure> {
     let mut settings: Vec<(String, String)> = places.collect();
     let accept = if options.accept { "yes" } else { "no" };
     settings.push(("Accept".into(), accept.into()));
-    settings.extend(split(&options.socket_property)?);
+    for word in &options.socket_property {
+        let (name, value) = split(word)?;
+        settings.push((name.into(), value.into()));
+    }
     let socket = UnitName::parse(&format!("{name}.socket")).or_fail(Stage::Request, "-u")?;
     let settings = settings
         .iter()
@@ -154,13 +157,4 @@ fn from_words(options: &Listen) -> Result<(SocketUnit, Service), Failure> {
         inetd: options.inetd,
     };
     Ok((unit, service))
-}
-
-fn split(words: &[String]) -> Result<Vec<(String, String)>, Failure> {
-    let one = |word: &String| {
-        let both = word.split_once('=').ok_or("is not of the form NAME=VALUE");
-        let (name, value) = both.or_fail(Stage::Request, word)?;
-        Ok((name.to_owned(), value.to_owned()))
-    };
-    words.iter().map(one).collect()
 }

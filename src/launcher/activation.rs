@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::readiness::ReadyFd;
 use crate::activation::{Action, Activation, Asked, End, Event, List, Look, Role, To};
@@ -19,6 +19,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::notify_files::NotifyFile;
 use crate::report;
 use crate::statuses::Ending;
+use crate::sys::clock::timespec;
 use crate::sys::family::{self, Reaped};
 use crate::sys::process_wait::{Ended, reap};
 use crate::sys::signals::{Received, Signals};
@@ -158,11 +159,7 @@ impl Driver<'_> {
         if matches!(self.activation.looks_for_main(), Some(Look::PidFile(_))) {
             limit = Some(limit.map_or(GLANCE, |limit| limit.min(GLANCE)));
         }
-        let limit = limit.map(|limit| Timespec {
-            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-            // Rounded up: woken too early, it would only turn round.
-            tv_nsec: i64::from(limit.subsec_nanos()),
-        });
+        let limit = limit.map(timespec);
         match poll(&mut watched, limit.as_ref()) {
             Err(rustix::io::Errno::INTR) => Ok(()),
             result => result.map(drop),

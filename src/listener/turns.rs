@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::Listen;
 use super::serving::{badly, flush, serve, serve_all};
@@ -15,6 +15,7 @@ use crate::connections::{Connections, Lines, Rate};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::report;
 use crate::sockets::Sockets;
+use crate::sys::clock::timespec;
 use crate::sys::family::{Reaped, reap_any};
 use crate::sys::listening::Accepted;
 use crate::sys::process_wait::Ended;
@@ -152,10 +153,7 @@ impl<'a> Listener<'a> {
             .map(|descriptor| PollFd::new(descriptor, PollFlags::IN))
             .collect();
         let limit = self.next_time().map(|due| due.saturating_sub(now));
-        let limit = limit.map(|limit| Timespec {
-            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(limit.subsec_nanos()),
-        });
+        let limit = limit.map(timespec);
         match poll(&mut watched, limit.as_ref()) {
             Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             result => result?,

@@ -6,11 +6,11 @@ use super::Service;
 use crate::condition_look::{self, Answer, facts};
 use crate::conditions::Conditions;
 use crate::failure::Failure;
-use crate::launcher::name_of_instance;
+use crate::launcher::{name_of_instance, told};
 use crate::socket_unit::SocketUnit;
-use crate::specifiers::Context;
+use crate::specifiers::{Context, UnitName};
 use crate::unit::Unit;
-use crate::unit_load::{Unloadable, Writers, load};
+use crate::unit_load::{Writers, load_socket};
 
 /// What a `.socket` unit says.
 #[derive(Debug)]
@@ -27,37 +27,40 @@ impl From<Failure> for Unready {
     }
 }
 
-/// Reads the unit `file` (a path, or a name that is looked up), as an instance if it is a template.
+/// Reads the unit `what` (a path, or a name that is looked up), as an instance if it is a template.
 ///
 /// # Errors
-/// [`Unready`]; failures are of [`crate::failure::Stage::Request`], with file, line and column.
-pub fn read(file: &str, instance: Option<&str>) -> Result<(SocketUnit, Service), Unready> {
-    let whole = match file.ends_with(".socket") {
-        true => file.to_owned(),
-        false => format!("{file}.socket"),
-    };
-    let name = instance.map(|instance| name_of_instance(&whole, instance));
-    let name = name.transpose()?;
-    let told = |faults| Failure::from(Unloadable::Faults(faults));
-    let loaded = load(&whole, name.as_deref(), None, Writers::Root).map_err(Failure::from)?;
+/// Of [`crate::failure::Stage::Request`], with file, line and column.
+pub fn read_socket(what: &str, instance: Option<&str>) -> Result<(Unit, Context), Failure> {
+    let stem = what.strip_suffix(".socket").unwrap_or(what);
+    let name = instance.map(|instance| name_of_instance(&format!("{stem}.socket"), instance));
+    let loaded = load_socket(what, name.transpose()?.as_deref(), Writers::Root)?;
     let context = Context {
         unit_file: Some(loaded.path),
         facts: facts(),
         ..Context::system(loaded.name)
     };
     let unit = Unit::read(&loaded.entries, &context).map_err(told)?;
+    Ok((unit, context))
+}
+
+/// What a unit says is listened on, and what serves there.
+///
+/// # Errors
+/// [`Unready`]; failures are those of [`read_socket`].
+pub fn read(what: &str, instance: Option<&str>) -> Result<(SocketUnit, Service), Unready> {
+    let (unit, _) = read_socket(what, instance)?;
     let conditions = Conditions::of(&unit.unit).map_err(told)?;
     if let Answer::Skip(why) = condition_look::answer(&conditions)? {
         return Err(Unready::Skip(why));
     }
     let unit = SocketUnit::read(&unit).map_err(told)?;
-    let service = service(&unit, file);
-    Ok((unit, service))
+    let (file, name) = beside(what, &unit.service);
+    Ok((unit, Service::UnitFile { file, name }))
 }
 
-/// Where its service is: beside the file that was named, or where units are.
-fn service(unit: &SocketUnit, file: &str) -> Service {
-    let service = &unit.service;
+/// Where the service of the socket in `file` is, beside it or where units are, and what it is called if not like that.
+pub fn beside(file: &str, service: &UnitName) -> (String, Option<String>) {
     let instance = service.instance().filter(|instance| !instance.is_empty());
     let template = service.template().map(|template| template.full());
     let found = file.rsplit_once('/').and_then(|(folder, _)| {
@@ -65,8 +68,6 @@ fn service(unit: &SocketUnit, file: &str) -> Service {
         let mut paths = names.map(|name| format!("{folder}/{name}"));
         paths.find(|path| Path::new(path).exists())
     });
-    Service::UnitFile {
-        name: instance.map(|_| service.without_suffix()),
-        file: found.unwrap_or_else(|| service.full()),
-    }
+    let name = instance.map(|_| service.without_suffix());
+    (found.unwrap_or_else(|| service.full()), name)
 }

@@ -1,6 +1,16 @@
 //! The clock of this boot.
 
-use rustix::time::{ClockId, clock_gettime};
+use std::time::Duration;
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// A span for system calls: to the nanosecond, or whoever waits so long would be woken too early and only turn round.
+pub fn timespec(span: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(span.subsec_nanos()),
+    }
+}
 
 /// Milliseconds since the host was started, sleep counted (clock_gettime(2), `CLOCK_BOOTTIME`):
 /// nobody can set it, and it means the same to every process of a boot.

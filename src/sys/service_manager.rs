@@ -16,13 +16,11 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 
+use super::passed::FIRST;
 use super::{During, SysResult};
 
 /// How long the service manager may leave its socket full before that is an error.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// The first descriptor that is passed on (SD_LISTEN_FDS_START).
-const FIRST: RawFd = 3;
 
 /// More than a service manager ever keeps for one service.
 const MOST: RawFd = 65_536;

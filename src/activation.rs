@@ -202,7 +202,8 @@ impl Activation {
         }
         match self.state {
             State::FindMain => true,
-            State::Running => self.is_open_ended(),
+            // Somebody is left as long as its main process is, and whoever looked would look for ever.
+            State::Running => self.is_open_ended() && !self.main.is_there(),
             State::StopWatchdog
             | State::StopSigterm
             | State::StopSigkill

@@ -38,6 +38,20 @@ fn a_forking_service_and_its_main_process() {
 }
 
 #[test]
+fn as_long_as_the_main_process_is_there_nobody_is_waited_for() {
+    let lines = [("ExecStart", "/m"), ("ExitType", "cgroup")];
+    let mut world = World::new(&lines);
+    assert!(world.main);
+    // It need not be a child of ours, and whoever looked for others would do nothing else.
+    assert!(!world.activation.waits_for_nobody());
+    world.main = false;
+    world.tell(Event::Ended(Role::Main, End::new(OK)));
+    assert!(world.activation.waits_for_nobody());
+    world.settle();
+    assert_eq!(world.finished, Some(0));
+}
+
+#[test]
 fn signals_by_mode() {
     let stopped = |mode: &str| {
         let mut world = World::new(&[

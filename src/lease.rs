@@ -63,6 +63,9 @@ pub struct Lease {
     /// The numbers of other dynamic users whose groups its processes have.
     #[serde(default)]
     pub uses: Vec<u32>,
+    /// The numbers of all other groups that its processes have, the host's own too.
+    #[serde(default)]
+    pub also_in: Vec<u32>,
     /// The control groups that were made under it, and go with it.
     #[serde(default)]
     pub control_groups: Vec<String>,
@@ -79,6 +82,15 @@ impl Lease {
         services.sort_unstable();
         services.dedup();
         services
+    }
+
+    /// The home directory that its user's record has: the first state directory, or else the first runtime directory
+    /// (there is none at all in systemd's). Services find the same in `HOME`.
+    pub fn record_home(&self) -> Option<String> {
+        let all = || self.holders.iter().flat_map(Holder::exec_directories);
+        let of = |kind| all().find(|directory| directory.kind() == kind);
+        let first = of(Kind::State).or_else(|| of(Kind::Runtime))?;
+        Some(first.public())
     }
 
     /// Its directories, and whether who has them lets others have them too.
@@ -184,6 +196,7 @@ impl Lease {
             passes: Vec::new(),
             control_groups: Vec::new(),
             uses: Vec::new(),
+            also_in: Vec::new(),
             kept: Vec::new(),
         }
     }

@@ -10,6 +10,7 @@ pub mod failure;
 pub mod layout;
 pub mod names;
 pub mod uid;
+pub mod user_text;
 
 // Layer 1: what to do, decided from words and facts. Pure.
 pub mod access_list;
@@ -48,6 +49,7 @@ pub mod time_span;
 pub mod unit;
 pub mod unit_check;
 pub mod unit_file;
+pub mod user_record;
 pub mod words;
 
 // Layer 2: the only door to the kernel.

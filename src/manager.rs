@@ -26,6 +26,7 @@ use crate::number_locks::NumberLocks;
 use crate::plan::{self, Adopter, Identity, Plan};
 use crate::published;
 use crate::registry::Registry;
+use crate::release::refresh_caches;
 use crate::request::Request;
 use crate::spec::Spec;
 use crate::surroundings::explained;
@@ -253,6 +254,14 @@ impl Manager {
     /// systemd would hand out their numbers, with all that could not be taken back, without our locks.
     pub fn is_needed(&self) -> bool {
         self.table().live() > 0 || self.locks.any()
+    }
+
+    /// Tells caches of names to forget what they know, if somebody has other groups, members or another home by now.
+    fn spread_news(&self) {
+        let any = self.table().take_news();
+        if any {
+            refresh_caches();
+        }
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

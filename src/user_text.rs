@@ -92,7 +92,7 @@ pub const fn is_home(path: &[u8]) -> bool {
 
 /// Reads the number of a group. root's is nobody else's, and the largest means "no change" to chown(2).
 fn group(digits: &[u8]) -> Option<u32> {
-    number(digits).filter(|number| !matches!(number, 0 | u32::MAX))
+    number(digits).filter(|number| !matches!(*number, 0 | u32::MAX))
 }
 
 /// Reads a number in its only spelling: digits alone, no sign, no blank, no leading zero.
@@ -132,7 +132,10 @@ mod tests {
             read("web:/var/lib/web"),
             told("web", "/var/lib/web", &[], &[])
         );
-        assert_eq!(read("61200::44,61300"), told("61200", "/", &[44, 61300], &[]));
+        assert_eq!(
+            read("61200::44,61300"),
+            told("61200", "/", &[44, 61300], &[])
+        );
         assert_eq!(read("web:::api,db"), told("web", "/", &[], &["api", "db"]));
         assert_eq!(
             read("web:/srv/w:1,4294967294:a"),

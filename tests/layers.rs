@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Which layer a module of `src/` belongs to. A module uses only lower layers, and its own.
 const LAYERS: [(u8, &[&str]); 6] = [
     // Pure: words and numbers that everybody uses, where things are in /run.
-    (0, &["failure", "layout", "names", "uid"]),
+    (0, &["failure", "layout", "names", "uid", "user_text"]),
     // Pure: what was asked, what was found, what is to be done.
     (
         1,
@@ -54,6 +54,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "unit",
             "unit_check",
             "unit_file",
+            "user_record",
             "words",
         ],
     ),

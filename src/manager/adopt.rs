@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use super::table::record;
 use super::{Manager, log_failure};
 use crate::directory_record::DirectoryRecord;
 use crate::failure::{Failure, OrFail, Stage};
@@ -68,8 +69,9 @@ impl Manager {
             running.filter(|lease| lease.dynamic)
         };
         published::withdraw_all_but(named())?;
+        let joiners = table.joiners();
         for lease in named() {
-            log_failure(published::publish(&lease.name, lease.uid));
+            log_failure(published::publish(&record(lease, &joiners)));
         }
         reached(Point::NamesRepublished);
         sweep_holds(table.leases())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::table::{Directories, Standing, Table};
+use super::table::{Directories, Standing, Table, record};
 use super::{Claim, Manager, log_failure};
 use crate::allocate::{Checks, Choice, choose, host_user};
 use crate::candidates::candidates;
@@ -51,6 +51,7 @@ impl Manager {
         let mut conflicts = 0_usize;
         loop {
             if let Some(claim) = self.join_or_begin(spec, &holder)? {
+                self.spread_news();
                 return Ok(claim);
             }
             let allocated = self.allocate(spec, |uid| self.table().reserve(uid, spec.user()));
@@ -224,13 +225,14 @@ impl Manager {
         lease.made.extend(made.into_iter().flatten());
         lease::save(&lease)?;
         reached(Point::LeaseSaved);
+        let record = record(&lease, &table.joiners());
         table.put(lease);
         table.equipping(&holder.by);
         drop(table);
         if !claim.dynamic {
             return Ok(Entered::Yes);
         }
-        let published = published::publish(name, claim.uid.get());
+        let published = published::publish(&record);
         // Whoever adds a user from here on can find this one.
         drop(accounts);
         reached(Point::NamePublished);
@@ -273,6 +275,7 @@ impl Manager {
             passes: Vec::new(),
             control_groups: Vec::new(),
             uses: Vec::new(),
+            also_in: Vec::new(),
             kept: Vec::new(),
         }
     }

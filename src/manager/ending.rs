@@ -31,6 +31,7 @@ impl Manager {
                 Ok(())
             }
         };
+        self.spread_news();
         // Its file may go only when no lease on disk speaks of it any more. One that stays is swept
         // away by the next daemon.
         log_failure(

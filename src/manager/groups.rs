@@ -94,6 +94,9 @@ impl Manager {
             let gid = self.group(spec, name, by, claim, false, &mut groups.held)?;
             groups.others.push(gid);
         }
+        let all = groups.first.iter().chain(&groups.others);
+        self.table().note_groups(claim.uid, all.copied())?;
+        self.spread_news();
         Ok(())
     }
 

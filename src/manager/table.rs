@@ -2,6 +2,8 @@
 
 mod notes;
 mod tally;
+mod telling;
+mod unfinished;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,6 +19,8 @@ use crate::spec::Spec;
 use crate::sys::clock::now;
 use crate::sys::fault::{Point, reached};
 use crate::uid::Uid;
+
+pub(super) use telling::record;
 
 /// What the table says of a name.
 pub(super) enum Standing {
@@ -56,6 +60,8 @@ pub(super) struct Table {
     equipping: Vec<HeldBy>,
     /// Numbers in quarantine that were tried, until it is time to try again.
     given_up: BTreeSet<u32>,
+    /// Whether something was told of users that caches of names may know otherwise.
+    is_news: bool,
 }
 
 /// Whether a lease is ending, or is about to because its holders have ended.
@@ -144,6 +150,7 @@ impl Table {
             lease.holders.retain(|other| other.by != holder.by);
             lease.holders.push(holder.clone());
         })?;
+        self.tell(uid.get());
         reached(Point::LeaseShared);
         Ok(())
     }
@@ -280,6 +287,7 @@ impl Table {
             reached(Point::HolderDropped);
         }
         self.put(changed.clone());
+        self.tell(uid.get());
         last.then_some(changed)
     }
 
@@ -296,52 +304,6 @@ impl Table {
         }
     }
 
-    /// A lease whose end is still to come: what the former daemon did not finish, or nobody could.
-    /// Given once, to a caller who must see it to its end.
-    pub(super) fn unfinished(&mut self) -> Option<Lease> {
-        let mut leases = self.leases.values();
-        let next = leases.find(|lease| self.is_unfinished(lease))?;
-        self.releasing.insert(next.uid);
-        Some(Lease::clone(next))
-    }
-
-    /// How many of them there are.
-    pub(super) fn count_unfinished(&self) -> usize {
-        let leases = self.leases.values();
-        leases.filter(|lease| self.is_unfinished(lease)).count()
-    }
-
-    fn is_unfinished(&self, lease: &Lease) -> bool {
-        lease.state.is_to_be_taken_back()
-            && !lease.is_damaged()
-            && !self.releasing.contains(&lease.uid)
-            && !self.given_up.contains(&lease.uid)
-            && !self.pending.contains(&lease.name)
-    }
-
-    /// The lease of a number that is in quarantine, for a caller who must see it to its end.
-    pub(super) fn try_quarantined(&mut self, uid: Uid) -> Option<Lease> {
-        let lease = self.leases.get(&uid.get())?;
-        let stuck = lease.state == State::Quarantined && !self.pending.contains(&lease.name);
-        (stuck && self.releasing.insert(lease.uid)).then(|| Lease::clone(lease))
-    }
-
-    /// Leases in quarantine may be given out by [`unfinished`](Self::unfinished) once more.
-    pub(super) fn let_quarantine_be_tried(&mut self) {
-        self.given_up.clear();
-    }
-
-    /// Something of a lease could not be taken back. Gives the lease as it is now.
-    pub(super) fn stuck(&mut self, uid: u32, reason: String) -> Option<Lease> {
-        self.releasing.remove(&uid);
-        self.given_up.insert(uid);
-        let mut lease = Lease::clone(self.leases.get(&uid)?);
-        lease.state = moved(&lease, Event::Stuck)?;
-        lease.reason = Some(reason);
-        self.put(lease.clone());
-        Some(lease)
-    }
-
     /// What is to be said of a lease that runs.
     pub(super) fn set_reason(&mut self, uid: u32, reason: Option<String>) {
         if let Some(lease) = self.leases.get_mut(&uid)
@@ -356,6 +318,7 @@ impl Table {
     pub(super) fn forget(&mut self, uid: u32) {
         if let Some(lease) = self.leases.remove(&uid) {
             self.index.remove(&lease);
+            self.tell_all(&lease.uses);
         }
         self.releasing.remove(&uid);
         self.given_up.remove(&uid);

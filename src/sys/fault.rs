@@ -52,6 +52,8 @@ points! {
     NameHalfPublished "name-half-published"
     /// Both links are there.
     NamePublished "name-published"
+    /// One of the two links says something new.
+    NameHalfRenewed "name-half-renewed"
     /// The mount namespace of a service is built.
     NamespaceBuilt "namespace-built"
     /// The answer is about to be sent.

@@ -153,8 +153,17 @@ impl Checker {
             uids.iter().map(u32::to_string).collect(),
         );
         let by_uid = uids.iter().map(|uid| format!("uid:{uid}"));
-        let links = by_uid.chain(names.iter().map(|name| format!("name:{name}")));
-        same("names", entries(USERS), links.collect());
+        let all = by_uid.chain(names.iter().map(|name| format!("name:{name}")));
+        same("names", entries(USERS), all.collect());
+        let told = |link: &Link| split(&link.target).1;
+        let links = links();
+        let (by_uid, by_name): (Vec<_>, Vec<_>) =
+            links.iter().partition(|link| link.name.starts_with("uid:"));
+        same(
+            "what links tell",
+            by_uid.into_iter().map(told).collect(),
+            by_name.into_iter().map(told).collect(),
+        );
         let left = entries("/run/dynuser/views").into_iter();
         let left = left.filter(|view| !view.parse().is_ok_and(|uid| uids.contains(&uid)));
         same("views", left.collect(), BTreeSet::new());
@@ -341,7 +350,7 @@ impl Checker {
         }
         let link = |path: String| {
             fs::read_link(path)
-                .map(|target| target.display().to_string())
+                .map(|target| split(&target.to_string_lossy()).0)
                 .ok()
         };
         if link(format!("{USERS}/uid:{uid}")).as_ref() != Some(name) {
@@ -398,28 +407,35 @@ fn links() -> Vec<Link> {
     folder.flatten().filter_map(link).collect()
 }
 
+/// The target of a link: the name or the number, and what both links of a user say alike.
+fn split(target: &str) -> (String, String) {
+    let (key, rest) = target.split_once(':').unwrap_or((target, ""));
+    (key.to_owned(), rest.to_owned())
+}
+
 /// What is wrong with a link, if anything is.
 fn wrong_link(link: &Link) -> Option<String> {
+    let (key, _) = split(&link.target);
     let (uid, name) = match (
         link.name.strip_prefix("uid:"),
         link.name.strip_prefix("name:"),
     ) {
-        (Some(uid), _) => (uid, link.target.as_str()),
-        (_, Some(name)) => (link.target.as_str(), name),
+        (Some(uid), _) => (uid, key.as_str()),
+        (_, Some(name)) => (key.as_str(), name),
+        // What was about to take the place of one: see `check_rest`.
+        _ if link.name.starts_with('.') => return None,
         _ => return Some(format!("{} in {USERS} is nothing", link.name)),
     };
     let Ok(number) = uid.parse() else {
         return Some(format!("{} says {}", link.name, link.target));
     };
-    let other = if link.name.starts_with("uid:") {
-        fs::read_link(format!("{USERS}/name:{name}"))
-            .ok()
-            .filter(|target| target.as_os_str() != uid)
-    } else {
-        fs::read_link(format!("{USERS}/uid:{uid}"))
-            .ok()
-            .filter(|target| target.as_os_str() != name)
+    let (counterpart, same) = match link.name.starts_with("uid:") {
+        true => (format!("name:{name}"), uid),
+        false => (format!("uid:{uid}"), name),
     };
+    let other = fs::read_link(format!("{USERS}/{counterpart}")).ok();
+    // Whoever was killed between the two may have told one alone what is new: see `check_rest`.
+    let other = other.filter(|target| split(&target.to_string_lossy()).0 != same);
     if let Some(other) = other {
         return Some(format!(
             "{} says {}, its counterpart {}",

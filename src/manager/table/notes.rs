@@ -62,11 +62,6 @@ impl Table {
         passing.map(|lease| lease.uid).collect()
     }
 
-    /// Notes that processes of a lease have the group of another one's user.
-    pub(in crate::manager) fn note_use(&mut self, uid: Uid, other: Uid) -> Result<(), Failure> {
-        self.change(uid, |lease| lease.uses.push(other.get()))
-    }
-
     /// Notes a control group that was made under a lease.
     pub(in crate::manager) fn note_group(&mut self, uid: Uid, path: &str) -> Result<(), Failure> {
         self.change(uid, |lease| lease.control_groups.push(path.into()))

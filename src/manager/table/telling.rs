@@ -1,0 +1,78 @@
+//! What everybody may know of the users in the table.
+
+use super::Table;
+use crate::failure::Failure;
+use crate::lease::Lease;
+use crate::life::State;
+use crate::manager::log_failure;
+use crate::published;
+use crate::uid::Uid;
+use crate::user_record::Record;
+
+/// What everybody may know of the user of a lease.
+pub(in crate::manager) fn record(lease: &Lease, joiners: &[&Lease]) -> Record {
+    let members = joiners.iter();
+    let members = members.filter(|other| other.uid != lease.uid && other.uses.contains(&lease.uid));
+    Record::new(
+        &lease.name,
+        lease.uid,
+        lease.record_home(),
+        &lease.also_in,
+        members.map(|member| member.name.as_str()),
+    )
+}
+
+impl Table {
+    /// The leases whose processes have groups of other dynamic users, as long as they have their names.
+    pub(in crate::manager) fn joiners(&self) -> Vec<&Lease> {
+        let all = self.leases.values().map(Box::as_ref);
+        all.filter(|lease| !lease.uses.is_empty() && lease.state.has_its_name())
+            .collect()
+    }
+
+    /// Tells what has changed of a user.
+    pub(super) fn tell(&mut self, uid: u32) {
+        let lease = self.leases.get(&uid);
+        let Some(lease) = lease.filter(|it| it.dynamic && it.state == State::Running) else {
+            return;
+        };
+        match published::renew(&record(lease, &self.joiners())) {
+            Ok(news) => self.is_news |= news,
+            Err(failure) => log_failure(Err(failure)),
+        }
+    }
+
+    /// Tells of users whose groups somebody has no longer.
+    pub(super) fn tell_all(&mut self, uids: &[u32]) {
+        uids.iter().for_each(|uid| self.tell(*uid));
+    }
+
+    /// Whether something was told since this was asked last that caches of names may know otherwise.
+    pub(in crate::manager) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.is_news)
+    }
+
+    /// Notes that processes of a lease have the group of another one's user.
+    pub(in crate::manager) fn note_use(&mut self, uid: Uid, other: Uid) -> Result<(), Failure> {
+        self.change(uid, |lease| lease.uses.push(other.get()))?;
+        self.tell(other.get());
+        Ok(())
+    }
+
+    /// Notes the groups that processes of a lease are about to have, besides its user's own.
+    pub(in crate::manager) fn note_groups(
+        &mut self,
+        uid: Uid,
+        groups: impl Iterator<Item = u32>,
+    ) -> Result<(), Failure> {
+        let known = self.lease(uid).map(|lease| lease.also_in.as_slice());
+        let known = known.unwrap_or_default();
+        let new: Vec<u32> = groups.filter(|group| !known.contains(group)).collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.change(uid, |lease| lease.also_in.extend(new))?;
+        self.tell(uid.get());
+        Ok(())
+    }
+}

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -251,6 +252,21 @@ impl ExecDirectory {
     pub fn is_within(&self, other: &Self) -> bool {
         self.kind == other.kind && lies_in(&self.path, &other.path)
     }
+}
+
+/// The home directory of a user with these directories, if one of them can be it: the first state directory, or else the
+/// first runtime directory. In systemd there is none (#9652).
+pub fn home<D: Borrow<ExecDirectory>>(directories: impl IntoIterator<Item = D>) -> Option<String> {
+    let mut runtime = None;
+    for directory in directories {
+        let directory = directory.borrow();
+        match directory.kind() {
+            Kind::State => return Some(directory.public()),
+            Kind::Runtime if runtime.is_none() => runtime = Some(directory.public()),
+            _ => {}
+        }
+    }
+    runtime
 }
 
 /// The parts of a path, without what is empty in it.

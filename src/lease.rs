@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::exec_directory::{ExecDirectory, Kind};
+use crate::exec_directory::{self, ExecDirectory, Kind};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::layout::LEASES;
@@ -84,13 +84,9 @@ impl Lease {
         services
     }
 
-    /// The home directory that its user's record has: the first state directory, or else the first runtime directory
-    /// (there is none at all in systemd's). Services find the same in `HOME`.
+    /// The home directory that its user's record has, if it is not `/`.
     pub fn record_home(&self) -> Option<String> {
-        let all = || self.holders.iter().flat_map(Holder::exec_directories);
-        let of = |kind| all().find(|directory| directory.kind() == kind);
-        let first = of(Kind::State).or_else(|| of(Kind::Runtime))?;
-        Some(first.public())
+        exec_directory::home(self.holders.iter().flat_map(Holder::exec_directories))
     }
 
     /// Its directories, and whether who has them lets others have them too.

@@ -18,7 +18,7 @@ use super::prepared::{Prepared, Words};
 use super::{Added, Launch, require_root};
 use crate::capabilities::number;
 use crate::command_text::Privilege;
-use crate::exec_directory::{ExecDirectory, Kind as DirectoryKind};
+use crate::exec_directory::{self, Kind as DirectoryKind};
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder, Watched};
 use crate::inside::{self, Inside};
@@ -336,18 +336,13 @@ impl<'a> Guest<'a> {
         variables
     }
 
-    /// As a service's own: its first state directory, or runtime directory.
+    /// As a service's own.
     fn home(&self) -> String {
         if self.options.root {
             return "/root".into();
         }
         let own = self.lease.home.clone();
-        let first = |kind| {
-            let mut all = self.holder.exec_directories();
-            all.find(|directory| directory.kind() == kind)
-                .map(|directory: ExecDirectory| directory.public())
-        };
-        let given = || first(DirectoryKind::State).or_else(|| first(DirectoryKind::Runtime));
+        let given = || exec_directory::home(self.holder.exec_directories());
         match self.spec.is_dynamic() {
             true => given().or(own),
             false => own.or_else(given),

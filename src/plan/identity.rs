@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::Owner;
-use crate::exec_directory::{ExecDirectory, Kind};
+use crate::exec_directory::{self, ExecDirectory, Kind};
 use crate::observed::Observed;
 use crate::spec::Spec;
 use crate::uid::Uid;
@@ -80,19 +80,16 @@ pub fn environment(spec: &Spec, identity: &Identity, observed: &Observed) -> Vec
     variables
 }
 
-/// The first state directory, or the first runtime directory, or the home of a user who exists
-/// anyway; `/` otherwise. Without a dynamic user, that home comes first.
+/// What is its home among its directories, or the home of a user who exists anyway; `/` otherwise. Without a dynamic user,
+/// that home comes first.
 fn home(spec: &Spec, identity: &Identity) -> String {
-    let own = identity.home.clone().filter(|_| !spec.is_dynamic());
-    if let Some(own) = own {
-        return own;
+    let own = identity.home.clone();
+    let given = || exec_directory::home(spec.places());
+    match spec.is_dynamic() {
+        true => given().or(own),
+        false => own.or_else(given),
     }
-    [Kind::State, Kind::Runtime]
-        .into_iter()
-        .find_map(|kind| of_kind(spec, kind).next())
-        .map(ExecDirectory::public)
-        .or_else(|| identity.home.clone())
-        .unwrap_or_else(|| "/".into())
+    .unwrap_or_else(|| "/".into())
 }
 
 fn of_kind(spec: &Spec, kind: Kind) -> impl Iterator<Item = &ExecDirectory> {

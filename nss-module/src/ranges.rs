@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::layout::{FIRST_UID, LARGEST_UID, LAST_UID, LONGEST_RANGES, MOST_NUMBERS};
+use crate::user_text::number;
 
 /// Ranges like `61184-65519,70000-70010`, ascending, checked. Kept as the text that they are: there
 /// is no memory to keep them in otherwise, and they are short.
@@ -52,19 +53,6 @@ fn range(piece: &[u8]) -> Option<(u32, u32)> {
         Some(last) => Some((first, number(last)?)),
         None => Some((first, first)),
     }
-}
-
-/// Reads a number in its only spelling: digits alone, no sign, no blank, no leading zero.
-pub(crate) fn number(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || (digits.len() > 1 && digits.first() == Some(&b'0')) {
-        return None;
-    }
-    let mut number: u32 = 0;
-    for digit in digits {
-        let value = char::from(*digit).to_digit(10)?;
-        number = number.checked_mul(10)?.checked_add(value)?;
-    }
-    Some(number)
 }
 
 #[cfg(test)]

@@ -2,149 +2,52 @@
  *
  * Every part ends the program with a sentence on stderr when the module does not keep its word. */
 #define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <grp.h>
-#include <nss.h>
 #include <pthread.h>
-#include <pwd.h>
 #include <stdatomic.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
-#define DEMAND(what, ...)                                                                          \
-    do {                                                                                           \
-        if (!(what)) {                                                                             \
-            fprintf(stderr, "line %d: %s: ", __LINE__, #what);                                     \
-            fprintf(stderr, __VA_ARGS__);                                                          \
-            fputc('\n', stderr);                                                                   \
-            _exit(1);                                                                              \
-        }                                                                                          \
-    } while (0)
+#include "module.h"
 
-#define TABLE "/run/dynuser/users/"
-#define UNTOUCHED 4242
-
-typedef enum nss_status status;
-
-static status (*pwnam)(const char *, struct passwd *, char *, size_t, int *);
-static status (*pwuid)(uid_t, struct passwd *, char *, size_t, int *);
-static status (*grnam)(const char *, struct group *, char *, size_t, int *);
-static status (*grgid)(gid_t, struct group *, char *, size_t, int *);
-static status (*setpw)(int), (*endpw)(void), (*setgr)(int), (*endgr)(void);
-static status (*pwent)(struct passwd *, char *, size_t, int *);
-static status (*grent)(struct group *, char *, size_t, int *);
-static status (*initgroups_of)(const char *, gid_t, long *, long *, gid_t **, long, int *);
-
-static void load(const char *file) {
-    void *module = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-    DEMAND(module, "%s", dlerror());
-    struct { void **to; const char *symbol; } entries[] = {
-        {(void **)&pwnam, "getpwnam_r"}, {(void **)&pwuid, "getpwuid_r"},
-        {(void **)&grnam, "getgrnam_r"}, {(void **)&grgid, "getgrgid_r"},
-        {(void **)&setpw, "setpwent"},   {(void **)&endpw, "endpwent"},
-        {(void **)&setgr, "setgrent"},   {(void **)&endgr, "endgrent"},
-        {(void **)&pwent, "getpwent_r"}, {(void **)&grent, "getgrent_r"},
-        {(void **)&initgroups_of, "initgroups_dyn"},
-    };
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
-        char symbol[64];
-        snprintf(symbol, sizeof symbol, "_nss_dynuser_%s", entries[i].symbol);
-        *entries[i].to = dlsym(module, symbol);
-        DEMAND(*entries[i].to, "%s", dlerror());
-    }
-}
-
-/* The ways to get the record of web, 61200. */
-enum way { PWNAM, PWUID, PWENT, GRNAM, GRGID, GRENT, WAYS };
-
-static union { struct passwd user; struct group group; } record;
-
-static status get(enum way way, char *buffer, size_t length, int *errnop) {
-    switch (way) {
-    case PWNAM: return pwnam("web", &record.user, buffer, length, errnop);
-    case PWUID: return pwuid(61200, &record.user, buffer, length, errnop);
-    case PWENT: return pwent(&record.user, buffer, length, errnop);
-    case GRNAM: return grnam("web", &record.group, buffer, length, errnop);
-    case GRGID: return grgid(61200, &record.group, buffer, length, errnop);
-    default: return grent(&record.group, buffer, length, errnop);
-    }
-}
-
-static int within(const void *at, size_t size, const char *buffer, size_t length) {
-    uintptr_t from = (uintptr_t)buffer, start = (uintptr_t)at;
-    return start >= from && start + size <= from + length;
-}
-
-static void check_record(enum way way, const char *buffer, size_t length) {
-    const char *words[] = {"web", "x", "Dynamic User", "/", "/usr/sbin/nologin"};
-    char *user[] = {record.user.pw_name, record.user.pw_passwd, record.user.pw_gecos,
-                    record.user.pw_dir, record.user.pw_shell};
-    char *group[] = {record.group.gr_name, record.group.gr_passwd};
-    int is_user = way <= PWENT;
-    for (int i = 0; i < (is_user ? 5 : 2); i++) {
-        char *word = is_user ? user[i] : group[i];
-        DEMAND(within(word, strlen(words[i]) + 1, buffer, length), "word %d is outside", i);
-        DEMAND(!strcmp(word, words[i]), "word %d is %s", i, word);
-    }
-    if (is_user) {
-        DEMAND(record.user.pw_uid == 61200 && record.user.pw_gid == 61200, "wrong number");
-        return;
-    }
-    DEMAND(record.group.gr_gid == 61200, "wrong number");
-    DEMAND((uintptr_t)record.group.gr_mem % _Alignof(char *) == 0, "the list is not aligned");
-    DEMAND(within(record.group.gr_mem, sizeof(char *), buffer, length), "the list is outside");
-    DEMAND(!record.group.gr_mem[0], "the list is not empty");
-}
+static const char *const members[] = {"api", "a-longer-name-of-31-letters-012", "z"};
+static const struct user web = {"web", "/var/lib/web", 61200, 3, members};
 
 /* Every length at every alignment; the buffer ends where the memory ends, with a canary before. */
 static void part_short(void) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), most = 160;
     char *memory = mmap(0, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     DEMAND(memory != MAP_FAILED && !mprotect(memory + page, page, PROT_NONE), "no memory");
-    for (enum way way = 0; way < WAYS; way++)
-        for (size_t gap = 0; gap < 16; gap++) {
-            size_t need = 0;
+    for (unsigned kind = 0, way = 0; kind < KINDS; way = (way + 1) % WAYS, kind += !way)
+        for (size_t gap = 0; HAS(kind, way) && gap < 16; gap++) {
+            of[kind].set(0);
             for (size_t length = 0; length <= most; length++) {
                 char *end = memory + page - gap, *buffer = end - length;
+                union record record;
                 memset(memory, 0x5A, page);
                 memset(&record, 0x5A, sizeof record);
-                if (length == 0) setpw(0), setgr(0);
                 int error = UNTOUCHED;
-                status got = get(way, buffer, length, &error);
+                status got = look(kind, way, &web, &record, buffer, length, &error);
                 for (char *at = memory; at < memory + page; at++)
                     DEMAND((at >= buffer && at < end) || *at == 0x5A,
-                           "way %d wrote outside a buffer of %zu bytes", way, length);
-                if (got == NSS_STATUS_SUCCESS) {
+                           "%u/%u wrote outside a buffer of %zu bytes", kind, way, length);
+                if (length >= need(kind, &web, buffer)) {
+                    DEMAND(got == NSS_STATUS_SUCCESS, "%u/%u: %d in %zu bytes", kind, way, got,
+                           length);
                     DEMAND(error == UNTOUCHED, "errnop is touched by a success");
-                    check_record(way, buffer, length);
-                    need = need ? need : length;
-                    if (way == PWENT) setpw(0);
-                    if (way == GRENT) setgr(0);
-                } else {
+                    check_record(kind, &record, &web, buffer, length);
+                    if (way == NEXT) of[kind].set(0);
+                } else
                     /* A walk must still have the record that did not fit: it is the only one. */
-                    DEMAND(got == NSS_STATUS_TRYAGAIN && error == ERANGE, "way %d, %zu bytes: %d, %s",
-                           way, length, got, strerror(error));
-                    /* The list's alignment may make a longer buffer fail, never a user's. */
-                    DEMAND(!need || (way >= GRNAM && length < need + sizeof(char *)),
-                           "%zu bytes were enough, %zu are not", need, length);
-                }
+                    DEMAND(got == NSS_STATUS_TRYAGAIN && error == ERANGE, "%u/%u, %zu bytes: %d, %s",
+                           kind, way, length, got, strerror(error));
             }
-            size_t exact = way <= PWENT ? 4 + 2 + 13 + 2 + 18 : 4 + 2 + sizeof(char *);
-            DEMAND(way <= PWENT ? need == exact : need >= exact && need < exact + sizeof(char *),
-                   "way %d needs %zu bytes", way, need);
         }
 }
 
 /* The thread's errno stays, whatever happens; what happened is in errnop. */
 static void part_errno(void) {
-    struct passwd user;
-    struct group group;
+    union record record;
     char buffer[256];
     int error;
 #define CALL(call, wanted_status, wanted_error)                                                    \
@@ -157,81 +60,124 @@ static void part_errno(void) {
         DEMAND(got == NSS_STATUS_##wanted_status, "%s: status %d", #call, got);                    \
         DEMAND(error == wanted_error, "%s: errnop %d", #call, error);                              \
     } while (0)
-    CALL(pwnam("web", &user, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
-    CALL(grgid(61200, &group, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
-    CALL(pwnam("nobody-here", &user, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
-    CALL(grnam("a:b", &group, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
-    CALL(pwuid(61201, &user, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
-    CALL(grgid(1000, &group, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
-    CALL(pwuid(61200, &user, buffer, 5, &error), TRYAGAIN, ERANGE);
-    CALL(initgroups_of("web", 61200, 0, 0, 0, -1, &error), NOTFOUND, ENOENT);
-    CALL(setpw(1), SUCCESS, UNTOUCHED);
-    CALL(pwent(&user, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    CALL(of[USERS].by_name("web", &record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    CALL(of[GROUPS].by_number(61200, &record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    CALL(of[USERS].by_name("nobody-here", &record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[GROUPS].by_name("a:b", &record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[USERS].by_number(61201, &record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[GROUPS].by_number(1000, &record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[USERS].by_number(61200, &record, buffer, 5, &error), TRYAGAIN, ERANGE);
+    CALL(of[SHADOWS].by_name("web", &record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    CALL(of[SHADOWS].by_name("a/b", &record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[SHADOWS].by_name("web", &record, buffer, 6, &error), TRYAGAIN, ERANGE);
+    CALL(of[GROUP_SHADOWS].by_name("web", &record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    CALL(of[GROUP_SHADOWS].by_name("webb", &record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[GROUP_SHADOWS].by_name("web", &record, buffer, 7, &error), TRYAGAIN, ERANGE);
+    /* The name may lie where the record goes to. */
+    strcpy(buffer, "web");
+    CALL(of[USERS].by_name(buffer, &record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    check_record(USERS, &record, &web, buffer, sizeof buffer);
+    strcpy(buffer + 2, "web");
+    CALL(of[GROUPS].by_name(buffer + 2, &record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    check_record(GROUPS, &record, &web, buffer, sizeof buffer);
+    CALL(of[USERS].set(1), SUCCESS, UNTOUCHED);
+    CALL(of[USERS].next(&record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
     for (int again = 0; again < 3; again++)
-        CALL(pwent(&user, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
-    CALL(endpw(), SUCCESS, UNTOUCHED);
-    CALL(pwent(&user, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
-    CALL(setgr(0), SUCCESS, UNTOUCHED);
-    CALL(grent(&group, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
-    CALL(grent(&group, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
-    CALL(endgr(), SUCCESS, UNTOUCHED);
-    CALL(grent(&group, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+        CALL(of[USERS].next(&record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[USERS].end(), SUCCESS, UNTOUCHED);
+    CALL(of[USERS].next(&record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    CALL(of[GROUPS].set(0), SUCCESS, UNTOUCHED);
+    CALL(of[GROUPS].next(&record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
+    CALL(of[GROUPS].next(&record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[GROUPS].end(), SUCCESS, UNTOUCHED);
+    CALL(of[GROUPS].next(&record, buffer, sizeof buffer, &error), SUCCESS, UNTOUCHED);
     /* As glibc calls: errnop is errno itself. */
     errno = 7;
-    DEMAND(pwuid(61201, &user, buffer, sizeof buffer, &errno) == NSS_STATUS_NOTFOUND, "miss");
+    DEMAND(of[USERS].by_number(61201, &record, buffer, sizeof buffer, &errno) == NSS_STATUS_NOTFOUND, "miss");
     DEMAND(errno == ENOENT, "errno is %d", errno);
     errno = 7;
-    DEMAND(pwuid(61200, &user, buffer, sizeof buffer, &errno) == NSS_STATUS_SUCCESS, "hit");
+    DEMAND(of[USERS].by_number(61200, &record, buffer, sizeof buffer, &errno) == NSS_STATUS_SUCCESS, "hit");
     DEMAND(errno == 7, "errno is %d", errno);
     /* Null pointers. */
-    CALL(pwnam(0, &user, buffer, sizeof buffer, &error), UNAVAIL, EINVAL);
-    CALL(grnam(0, &group, buffer, sizeof buffer, &error), UNAVAIL, EINVAL);
-    CALL(pwnam("web", 0, buffer, sizeof buffer, &error), UNAVAIL, EINVAL);
-    CALL(pwuid(61200, &user, 0, sizeof buffer, &error), UNAVAIL, EINVAL);
-    CALL(pwuid(61200, &user, 0, 0, &error), TRYAGAIN, ERANGE);
-    CALL(pwuid(61200, &user, buffer, sizeof buffer, 0), SUCCESS, UNTOUCHED);
-    CALL(pwuid(61201, &user, buffer, sizeof buffer, 0), NOTFOUND, UNTOUCHED);
-    CALL(pwent(0, 0, 0, 0), UNAVAIL, UNTOUCHED);
-    CALL(initgroups_of(0, 0, 0, 0, 0, 0, 0), NOTFOUND, UNTOUCHED);
+    CALL(of[USERS].by_name(0, &record, buffer, sizeof buffer, &error), UNAVAIL, EINVAL);
+    CALL(of[GROUPS].by_name(0, &record, buffer, sizeof buffer, &error), UNAVAIL, EINVAL);
+    CALL(of[USERS].by_name("web", 0, buffer, sizeof buffer, &error), UNAVAIL, EINVAL);
+    CALL(of[USERS].by_number(61200, &record, 0, sizeof buffer, &error), UNAVAIL, EINVAL);
+    CALL(of[USERS].by_number(61200, &record, 0, 0, &error), TRYAGAIN, ERANGE);
+    CALL(of[USERS].by_number(61200, &record, buffer, sizeof buffer, 0), SUCCESS, UNTOUCHED);
+    CALL(of[USERS].by_number(61201, &record, buffer, sizeof buffer, 0), NOTFOUND, UNTOUCHED);
+    for (enum kind kind = 0; kind < KINDS; kind++) {
+        CALL(of[kind].by_name(0, 0, 0, 0, &error), UNAVAIL, EINVAL);
+        CALL(of[kind].next(0, 0, 0, 0), UNAVAIL, UNTOUCHED);
+    }
+    CALL(initgroups_of(0, 0, 0, 0, 0, 0, 0), UNAVAIL, UNTOUCHED);
+    CALL(initgroups_of("web", 61200, 0, 0, 0, -1, &error), UNAVAIL, EINVAL);
+    CALL(initgroups_of("api", 61200, 0, 0, 0, -1, &error), NOTFOUND, ENOENT);
     /* A table that cannot be reached: the next service is asked. */
     DEMAND(!system("rm -r /run/dynuser && touch /run/dynuser"), "no shell");
-    CALL(pwnam("web", &user, buffer, sizeof buffer, &error), UNAVAIL, ENOTDIR);
-    CALL(grgid(61200, &group, buffer, sizeof buffer, &error), UNAVAIL, ENOTDIR);
-    setpw(0);
-    CALL(pwent(&user, buffer, sizeof buffer, &error), UNAVAIL, ENOTDIR);
+    CALL(of[USERS].by_name("web", &record, buffer, sizeof buffer, &error), UNAVAIL, ENOTDIR);
+    CALL(of[GROUPS].by_number(61200, &record, buffer, sizeof buffer, &error), UNAVAIL, ENOTDIR);
+    CALL(of[SHADOWS].by_name("web", &record, buffer, sizeof buffer, &error), UNAVAIL, ENOTDIR);
+    CALL(initgroups_of("web", 61200, 0, 0, 0, -1, &error), UNAVAIL, ENOTDIR);
+    of[USERS].set(0);
+    CALL(of[USERS].next(&record, buffer, sizeof buffer, &error), UNAVAIL, ENOTDIR);
     DEMAND(!system("rm /run/dynuser && ln -s dynuser /run/dynuser"), "no shell");
-    CALL(pwuid(61200, &user, buffer, sizeof buffer, &error), UNAVAIL, ELOOP);
-    CALL(grent(&group, buffer, sizeof buffer, &error), UNAVAIL, ELOOP);
+    CALL(of[USERS].by_number(61200, &record, buffer, sizeof buffer, &error), UNAVAIL, ELOOP);
+    CALL(of[GROUPS].next(&record, buffer, sizeof buffer, &error), UNAVAIL, ELOOP);
     DEMAND(!system("rm /run/dynuser"), "no shell");
-    setgr(0);
-    CALL(grent(&group, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
-    CALL(pwuid(61200, &user, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    of[GROUPS].set(0);
+    CALL(of[GROUPS].next(&record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
+    CALL(of[USERS].by_number(61200, &record, buffer, sizeof buffer, &error), NOTFOUND, ENOENT);
 }
 
 static atomic_int stop;
 static atomic_long hits, misses;
 
+/* What the links say in turns. */
+static const char *const one[] = {"api"}, *const two[] = {"api", "db"};
+static const struct user phases[] = {
+    {"web", "/", 61200, 0, 0},
+    {"web", "/var/lib/web", 61200, 1, one},
+    {"web", "/var/lib/another-and-longer-home-for-it", 61201, 2, two},
+    {"a-longer-name", "/srv", 61200, 0, 0},
+};
+
+/* Which of the phases a record is of; it must be of one as a whole. */
+static void check_phase(enum kind kind, const union record *record) {
+    const char *name = kind == USERS ? record->user.pw_name : record->group.gr_name;
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        const struct user *phase = &phases[i];
+        if (strcmp(name, phase->name)) continue;
+        if (kind == USERS && record->user.pw_uid == phase->number &&
+            !strcmp(record->user.pw_dir, phase->home))
+            return;
+        if (kind == GROUPS && record->group.gr_gid == phase->number) {
+            size_t same = 0;
+            while (same < phase->member_count && record->group.gr_mem[same] &&
+                   !strcmp(record->group.gr_mem[same], phase->members[same]))
+                same++;
+            if (same == phase->member_count && !record->group.gr_mem[same]) return;
+        }
+    }
+    DEMAND(0, "%s was never so", name);
+}
+
 /* Asks for a user that comes, goes and changes; every answer is one that was true. */
 static void *hammer(void *unused) {
-    while (!stop) {
-        struct passwd user;
-        struct group group;
-        char buffer[128];
-        int error = UNTOUCHED;
-        errno = 7;
-        status got = pwuid(61200, &user, buffer, sizeof buffer, &error);
-        if (got == NSS_STATUS_SUCCESS)
-            DEMAND(!strcmp(user.pw_name, "web") || !strcmp(user.pw_name, "a-longer-name"), "%s",
-                   user.pw_name);
-        else DEMAND(got == NSS_STATUS_NOTFOUND && error == ENOENT, "%d, %d", got, error);
-        atomic_fetch_add(got == NSS_STATUS_SUCCESS ? &hits : &misses, 1);
-        got = grnam("web", &group, buffer, sizeof buffer, &error);
-        if (got == NSS_STATUS_SUCCESS)
-            DEMAND((group.gr_gid == 61200 || group.gr_gid == 61201) && !strcmp(group.gr_name, "web"),
-                   "%s %u", group.gr_name, group.gr_gid);
-        else DEMAND(got == NSS_STATUS_NOTFOUND && error == ENOENT, "%d, %d", got, error);
-        DEMAND(errno == 7, "errno %d", errno);
-    }
+    while (!stop)
+        for (int turn = 0; turn < 4; turn++) {
+            enum kind kind = turn % 2 ? GROUPS : USERS;
+            union record record;
+            char buffer[160];
+            int error = UNTOUCHED;
+            errno = 7;
+            status got = look(kind, turn < 2 ? NUMBER : NAME, &web, &record, buffer, sizeof buffer,
+                              &error);
+            DEMAND(errno == 7, "errno %d", errno);
+            if (got == NSS_STATUS_SUCCESS) check_phase(kind, &record);
+            else DEMAND(got == NSS_STATUS_NOTFOUND && error == ENOENT, "%d, %d", got, error);
+            atomic_fetch_add(got == NSS_STATUS_SUCCESS ? &hits : &misses, 1);
+        }
     return unused;
 }
 
@@ -244,10 +190,13 @@ static void part_flap(void) {
     pthread_t threads[8];
     for (int i = 0; i < 8; i++) DEMAND(!pthread_create(&threads[i], 0, hammer, 0), "no thread");
     for (time_t end = time(0) + 2; time(0) < end;) {
-        put("a-longer-name", TABLE "uid:61200"), put("61201", TABLE "name:web");
-        put("no/name", TABLE "uid:61200"), put("0", TABLE "name:web");
+        put("a-longer-name:/srv", TABLE "uid:61200");
+        put("61201:/var/lib/another-and-longer-home-for-it:7:api,db", TABLE "name:web");
+        put("web:/var/lib/web:44,45:api", TABLE "uid:61200");
+        put("no/name", TABLE "uid:61200"), put("61200:home", TABLE "name:web");
         unlink(TABLE "uid:61200"), unlink(TABLE "name:web");
-        put("web", TABLE "uid:61200"), put("61200", TABLE "name:web");
+        put("web", TABLE "uid:61200"), put("61200:/var/lib/web::api", TABLE "name:web");
+        put("61200", TABLE "name:web");
     }
     stop = 1;
     for (int i = 0; i < 8; i++) pthread_join(threads[i], 0);
@@ -259,14 +208,14 @@ static atomic_int seen[131072];
 /* Walks with a buffer that is first too short. */
 static void *walk(void *unused) {
     for (;;) {
-        struct group group;
+        union record record;
         char buffer[128];
         int error = UNTOUCHED;
-        status got = grent(&group, buffer, 10, &error);
-        if (got == NSS_STATUS_TRYAGAIN) got = grent(&group, buffer, sizeof buffer, &error);
+        status got = of[GROUPS].next(&record, buffer, 10, &error);
+        if (got == NSS_STATUS_TRYAGAIN) got = of[GROUPS].next(&record, buffer, sizeof buffer, &error);
         if (got == NSS_STATUS_NOTFOUND) return unused;
         DEMAND(got == NSS_STATUS_SUCCESS, "status %d, error %d", got, error);
-        seen[group.gr_gid]++;
+        seen[record.group.gr_gid]++;
     }
 }
 
@@ -284,7 +233,7 @@ static void part_walk(void) {
         put(name, link);
     }
     for (int round = 1; round <= 20; round++) {
-        setgr(0);
+        of[GROUPS].set(0);
         for (int i = 0; i < 8; i++) DEMAND(!pthread_create(&threads[i], 0, walk, 0), "no thread");
         for (int i = 0; i < 8; i++) pthread_join(threads[i], 0);
         for (int i = 0; i < 500; i++)

@@ -14,9 +14,15 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What a program says of itself before it says what is wrong. */
+#ifndef CONTEXT
+#define CONTEXT() ((void)0)
+#endif
+
 #define DEMAND(what, ...)                                                                          \
     do {                                                                                           \
         if (!(what)) {                                                                             \
+            CONTEXT();                                                                             \
             fprintf(stderr, "line %d: %s: ", __LINE__, #what);                                     \
             fprintf(stderr, __VA_ARGS__);                                                          \
             fputc('\n', stderr);                                                                   \

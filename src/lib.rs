@@ -102,6 +102,7 @@ pub mod launcher;
 pub mod listener;
 pub mod protocol;
 pub mod pty;
+pub mod public_socket;
 pub mod relay;
 pub mod report;
 pub mod watcher;

@@ -114,6 +114,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "main",
             "protocol",
             "pty",
+            "public_socket",
             "relay",
             "report",
             "watcher",

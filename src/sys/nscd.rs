@@ -15,9 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use super::socket::{peer_uid, send_now};
+use super::socket::{connect_now, peer_uid, send_now};
 use super::{During, SysResult};
 
 /// Where it listens. `/var/run` is a link to `/run` nearly everywhere.
@@ -71,15 +70,9 @@ fn invalidate_at(path: &str, patience: Duration) -> SysResult<bool> {
 
 /// Sends the request for one database; `None` if nobody is there.
 fn ask(path: &str, database: &str) -> SysResult<Option<OwnedFd>> {
-    // Non-blocking, since connect(2) would wait for ever where nobody accepts any more.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket =
-        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).during("socket", path)?;
-    let address = SocketAddrUnix::new(path).during("connect", path)?;
-    match connect(&socket, &address) {
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED) => return Ok(None),
-        connected => connected.during("connect", path)?,
-    }
+    let Some(socket) = connect_now(path)? else {
+        return Ok(None);
+    };
     // Who it was when it began to listen: unscd has given up being root since.
     if peer_uid(&socket)? != 0 {
         return Err(Errno::PERM).during("connect", format_args!("{path}, which is not root's"));

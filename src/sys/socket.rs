@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::{Errno, IoSliceMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with,
 };
 use rustix::process::{Pid, PidfdFlags};
 
@@ -60,11 +60,38 @@ pub fn peer_uid(socket: impl AsFd) -> SysResult<u32> {
     Ok(raw_credentials(&socket)?.uid)
 }
 
+/// Connects to the stream socket at `path`, without waiting; `None` if nobody listens there.
+///
+/// # Errors
+/// Those of socket(2) and connect(2): `EAGAIN` if more wait there already than the server lets wait.
+pub fn connect_now(path: &str) -> SysResult<Option<OwnedFd>> {
+    // Non-blocking, since connect(2) would wait for ever where nobody accepts any more.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).during("socket", path)?;
+    let address = SocketAddrUnix::new(path).during("connect", path)?;
+    match connect(&socket, &address) {
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::CONNREFUSED) => Ok(None),
+        connected => connected.during("connect", path).map(|()| Some(socket)),
+    }
+}
+
+/// Tells whether somebody listens at `path`.
+///
+/// # Errors
+/// As [`connect_now`], but that more wait than may is an answer, too.
+pub fn answers(path: &str) -> SysResult<bool> {
+    match connect_now(path) {
+        Err(error) if error.errno == Errno::AGAIN => Ok(true),
+        found => Ok(found?.is_some()),
+    }
+}
+
 /// The number of the process at the other end, 0 for one of another PID namespace, and its effective user ID.
 ///
 /// # Errors
 /// Those of getsockopt(2).
-pub(super) fn credentials(socket: impl AsFd) -> SysResult<(i32, u32)> {
+pub fn credentials(socket: impl AsFd) -> SysResult<(i32, u32)> {
     let credentials = raw_credentials(&socket)?;
     Ok((credentials.pid, credentials.uid))
 }

@@ -34,6 +34,7 @@ pub mod exec_directory;
 pub mod import;
 pub mod level;
 pub mod life;
+pub mod nscd_protocol;
 pub mod observed;
 pub mod packet_filter;
 pub mod plan;

@@ -38,6 +38,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "import",
             "level",
             "life",
+            "nscd_protocol",
             "observed",
             "packet_filter",
             "plan",

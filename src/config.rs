@@ -7,6 +7,7 @@
 
 use core::time::Duration;
 
+use crate::directives::boolean;
 use crate::time_span::{self, TimeSpan};
 use crate::uid::{UidRange, UidRanges};
 use crate::unit_file::{self, Entry, Fault};
@@ -37,6 +38,8 @@ pub struct Config {
     pub stop_timeout: Duration,
     /// How long the name service may take for an answer. At least 1 ms, at most a day.
     pub name_service_timeout: Duration,
+    /// Whether the socket of nscd is served where nobody else does.
+    pub nscd_socket: bool,
 }
 
 impl Default for Config {
@@ -45,6 +48,7 @@ impl Default for Config {
             ranges: UidRanges::default(),
             stop_timeout: Duration::from_secs(5),
             name_service_timeout: Duration::from_secs(20),
+            nscd_socket: false,
         }
     }
 }
@@ -67,7 +71,7 @@ pub struct Key {
 }
 
 /// Every key there is. An empty value takes back what was said before.
-pub const KEYS: [Key; 4] = [
+pub const KEYS: [Key; 5] = [
     Key {
         name: "UIDRange",
         apply: |draft, value| list(&mut draft.ranges, value, UidRange::refuse_reserved),
@@ -89,6 +93,13 @@ pub const KEYS: [Key; 4] = [
         apply: |draft, value| {
             let default = Config::default().name_service_timeout;
             draft.config.name_service_timeout = time(value, default)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "NscdSocket",
+        apply: |draft, value| {
+            draft.config.nscd_socket = !value.is_empty() && boolean(value)?;
             Ok(())
         },
     },
@@ -322,9 +333,19 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_socket_for_everybody_is_asked_for() {
+        for (value, wanted) in [("yes", true), ("no", false), ("1", true), ("", false)] {
+            let text = format!("[Manager]\nNscdSocket=yes\nNscdSocket={value}\n");
+            let read = config(&[&text]).expect("a configuration");
+            assert_eq!(read.nscd_socket, wanted, "{value:?}");
+        }
+        assert!(config(&["[Manager]\nNscdSocket=maybe"]).is_err());
+    }
+
     proptest! {
         #[test]
-        fn any_value_is_taken_or_refused(key in 0_usize..4, value in "(\\PC|[0-9 -])*") {
+        fn any_value_is_taken_or_refused(key in 0..KEYS.len(), value in "(\\PC|[0-9 -])*") {
             let name = KEYS[key].name;
             if let Err(faults) = config(&[&format!("[Manager]\n{name}={value}")]) {
                 prop_assert_eq!(faults.len(), 1);

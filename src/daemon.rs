@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use crate::bus;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::{LOCK, RUN, SOCKET};
 use crate::manager::Manager;
+use crate::nscd_server;
 use crate::number_locks::NumberLocks;
 use crate::report::{Log, start_logging};
 use crate::run_folders::{prepare_folder, prepare_run, remove_run};
@@ -157,8 +159,12 @@ impl Daemon {
                 watcher.watch(holder)?;
             }
             let listener = listen()?;
+            let (reloaded, changed) = watch::channel(());
+            tokio::spawn(nscd_server::keep(Arc::clone(&self.manager), changed));
+            // They begin now: whoever is told that we are ready finds their sockets.
+            tokio::task::yield_now().await;
             ready()?;
-            accept(&watcher, &workers, listener, idle).await
+            accept(&watcher, &workers, listener, idle, &reloaded).await
         });
         remove_socket();
         // Releases that have begun are seen to their end, within reason.
@@ -203,6 +209,7 @@ async fn accept(
     workers: &Workers,
     mut listener: UnixListener,
     idle: Option<Duration>,
+    reloaded: &watch::Sender<()>,
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).or_fail(Stage::Daemon, "SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).or_fail(Stage::Daemon, "SIGINT")?;
@@ -234,7 +241,10 @@ async fn accept(
                 busy = Instant::now();
             }
             ended = &mut ends => return ended.or_fail(Stage::Daemon, "watching holders")?,
-            _ = hangup.recv() => reload(manager),
+            _ = hangup.recv() => {
+                reload(manager);
+                reloaded.send_replace(());
+            }
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             () = tokio::time::sleep(pause) => {

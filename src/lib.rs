@@ -101,6 +101,7 @@ pub mod command_line;
 pub mod daemon;
 pub mod launcher;
 pub mod listener;
+pub mod nscd_server;
 pub mod protocol;
 pub mod pty;
 pub mod public_socket;

@@ -218,7 +218,7 @@ impl Manager {
     }
 
     /// The configuration that is in force.
-    fn config(&self) -> Arc<Config> {
+    pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

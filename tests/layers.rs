@@ -112,6 +112,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "launcher",
             "listener",
             "lib",
+            "nscd_server",
             "main",
             "protocol",
             "pty",

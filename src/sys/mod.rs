@@ -46,6 +46,7 @@ pub mod process_wait;
 mod procfs;
 mod queues;
 pub mod random;
+pub mod records;
 pub mod remove;
 pub mod run;
 pub mod seccomp;

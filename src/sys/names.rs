@@ -205,7 +205,7 @@ fn look_up_all(question: &Question, progress: &Progress) -> SysResult<Answer> {
 
 /// Calls one of the `get…_r` functions with a buffer that grows until the record fits, and gives
 /// what `read` makes of the record.
-fn look_up<R, T>(
+pub(super) fn look_up<R, T>(
     call: &'static str,
     subject: impl std::fmt::Display,
     ask: impl Fn(*mut R, &mut [libc::c_char], *mut *mut R) -> libc::c_int,
@@ -273,7 +273,7 @@ fn passwd_by_name(name: &CStr) -> SysResult<Option<User>> {
 }
 
 /// The groups of a user.
-fn groups_of(name: &CStr, gid: u32) -> SysResult<Vec<u32>> {
+pub(super) fn groups_of(name: &CStr, gid: u32) -> SysResult<Vec<u32>> {
     let mut groups: Vec<libc::gid_t> = vec![0; 64];
     loop {
         let Ok(mut count) = libc::c_int::try_from(groups.len()) else {

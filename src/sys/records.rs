@@ -1,0 +1,180 @@
+//! Whole records of the host's user and group databases, through NSS.
+//!
+//! On the calling thread, for as long as that takes: see [`names`](super::names) for what is asked with a deadline.
+
+use std::ffi::{CStr, CString};
+
+use rustix::io::Errno;
+
+use super::names::{groups_of, look_up};
+use super::{During, SysResult};
+use crate::nscd_protocol::{Answer, Group, Key, Passwd, Question};
+
+/// No group has this number: it means "no change" to chown(2).
+const NO_GROUP: u32 = u32::MAX;
+
+/// Asks the databases.
+///
+/// # Errors
+/// Those of getpwnam_r(3) and its kin, as far as glibc tells them: of getgrouplist(3) it does not.
+pub fn answer(question: &Question) -> SysResult<Answer> {
+    Ok(match question {
+        Question::User(key) => Answer::User(user(key)?),
+        Question::Group(key) => Answer::Group(group(key)?),
+        Question::Groups(name) => {
+            let mut groups = groups_of(&c_name(name)?, NO_GROUP)?;
+            groups.retain(|gid| *gid != NO_GROUP);
+            Answer::Groups(groups)
+        }
+    })
+}
+
+fn c_name(name: &[u8]) -> SysResult<CString> {
+    CString::new(name)
+        .map_err(|_| Errno::INVAL)
+        .during("getpwnam_r", "a name with a NUL")
+}
+
+fn user(key: &Key) -> SysResult<Option<Passwd>> {
+    let read = |record: &libc::passwd| Passwd {
+        name: bytes(record.pw_name),
+        password: bytes(record.pw_passwd),
+        uid: record.pw_uid,
+        gid: record.pw_gid,
+        gecos: bytes(record.pw_gecos),
+        home: bytes(record.pw_dir),
+        shell: bytes(record.pw_shell),
+    };
+    match key {
+        Key::Name(name) => {
+            let name = c_name(name)?;
+            let subject = name.to_string_lossy();
+            look_up(
+                "getpwnam_r",
+                subject,
+                |record, buffer, found| {
+                    // SAFETY: all pointers are to live memory of the sizes given with them.
+                    unsafe {
+                        libc::getpwnam_r(
+                            name.as_ptr(),
+                            record,
+                            buffer.as_mut_ptr(),
+                            buffer.len(),
+                            found,
+                        )
+                    }
+                },
+                read,
+            )
+        }
+        Key::Number(uid) => look_up(
+            "getpwuid_r",
+            uid,
+            |record, buffer, found| {
+                // SAFETY: all pointers are to live memory of the sizes given with them.
+                unsafe { libc::getpwuid_r(*uid, record, buffer.as_mut_ptr(), buffer.len(), found) }
+            },
+            read,
+        ),
+    }
+}
+
+fn group(key: &Key) -> SysResult<Option<Group>> {
+    let read = |record: &libc::group| Group {
+        name: bytes(record.gr_name),
+        password: bytes(record.gr_passwd),
+        gid: record.gr_gid,
+        members: members(record),
+    };
+    match key {
+        Key::Name(name) => {
+            let name = c_name(name)?;
+            let subject = name.to_string_lossy();
+            look_up(
+                "getgrnam_r",
+                subject,
+                |record, buffer, found| {
+                    // SAFETY: all pointers are to live memory of the sizes given with them.
+                    unsafe {
+                        libc::getgrnam_r(
+                            name.as_ptr(),
+                            record,
+                            buffer.as_mut_ptr(),
+                            buffer.len(),
+                            found,
+                        )
+                    }
+                },
+                read,
+            )
+        }
+        Key::Number(gid) => look_up(
+            "getgrgid_r",
+            gid,
+            |record, buffer, found| {
+                // SAFETY: all pointers are to live memory of the sizes given with them.
+                unsafe { libc::getgrgid_r(*gid, record, buffer.as_mut_ptr(), buffer.len(), found) }
+            },
+            read,
+        ),
+    }
+}
+
+fn members(record: &libc::group) -> Vec<Vec<u8>> {
+    let mut members = Vec::new();
+    let mut next = record.gr_mem;
+    while !next.is_null() {
+        // SAFETY: `gr_mem` is an array of pointers that ends with a null pointer, which was not met yet.
+        let member = unsafe { *next };
+        if member.is_null() {
+            break;
+        }
+        members.push(bytes(member));
+        // SAFETY: the array goes on, for this was not its end.
+        next = unsafe { next.add(1) };
+    }
+    members
+}
+
+fn bytes(pointer: *const libc::c_char) -> Vec<u8> {
+    if pointer.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: the fields of a record are NUL-terminated strings in the caller's buffer.
+    unsafe { CStr::from_ptr(pointer) }.to_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_has_whole_records() {
+        let name = || Key::Name(b"root".into());
+        for key in [name(), Key::Number(0)] {
+            let Ok(Answer::User(Some(root))) = answer(&Question::User(key.clone())) else {
+                panic!("no user {key:?}");
+            };
+            assert_eq!((root.name, root.uid, root.gid), (b"root".into(), 0, 0));
+            assert_eq!(root.home, b"/root");
+            let Ok(Answer::Group(Some(root))) = answer(&Question::Group(key.clone())) else {
+                panic!("no group {key:?}");
+            };
+            assert_eq!((root.name, root.gid), (b"root".to_vec(), 0));
+        }
+    }
+
+    #[test]
+    fn nobody_is_found_where_nobody_is() {
+        for key in [
+            Key::Number(4_000_000_000),
+            Key::Name(b"no-such-\xff".into()),
+        ] {
+            assert_eq!(answer(&Question::User(key.clone())), Ok(Answer::User(None)));
+            assert_eq!(answer(&Question::Group(key)), Ok(Answer::Group(None)));
+        }
+        let groups = answer(&Question::Groups(b"no-such-user".into()));
+        assert_eq!(groups, Ok(Answer::Groups(Vec::new())));
+        assert!(answer(&Question::Groups(b"a\0b".into())).is_err());
+    }
+}

@@ -1,117 +1,14 @@
-//! Beside a daemon that caches names: users are known the moment they come, and unknown the
-//! moment they go.
+//! The name service cache daemon: the real one beside us, and its socket served by us.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 mod support;
 
-use support::{Arena, Running, wait_until};
-
-/// What the hash of "wuff" points at.
-const WUFF: &str = "63102";
-
-/// Starts nscd as Debian ships it.
-fn start_nscd(arena: &Arena) -> Running {
-    arena.sh("mkdir -p /run/nscd /var/cache/nscd").ok();
-    let nscd = arena.spawn(["nscd", "--foreground"]);
-    wait_until("nscd answers", || {
-        arena.run(["nscd", "--statistics"]).status.success()
-    });
-    nscd
-}
-
-/// What is known of a user, through the C library and with that through nscd: four answers, by
-/// name and number, as a user and as a group.
-fn look_up(arena: &Arena, name: &str, number: &str) -> Vec<bool> {
-    let known = |database: &str, key: &str| {
-        let output = arena.run(["getent", database, key]);
-        let told = output.stdout.contains(name) && output.stdout.contains(number);
-        assert_eq!(output.status.success(), told, "{output}");
-        told
-    };
-    let databases = ["passwd", "group"].into_iter();
-    databases
-        .flat_map(|database| [known(database, name), known(database, number)])
-        .collect()
-}
-
-#[test]
-fn a_user_is_known_as_soon_as_it_is_there_and_unknown_as_soon_as_it_is_gone() {
-    let arena = Arena::with_module();
-    let _nscd = start_nscd(&arena);
-    assert_eq!(look_up(&arena, "wuff", WUFF), [false; 4]);
-
-    // The cache is one: a name that appears without its knowledge stays unknown.
-    assert_eq!(look_up(&arena, "hidden", "62000"), [false; 4]);
-    arena
-        .sh("mkdir -p /run/dynuser/users && cd /run/dynuser/users
-             ln -s hidden uid:62000 && ln -s 62000 name:hidden")
-        .ok();
-    assert_eq!(look_up(&arena, "hidden", "62000"), [false; 4]);
-    arena.sh("rm -r /run/dynuser").ok();
-
-    let mut service = arena.spawn(["dynuser", "run", "-u", "wuff", "sleep", "1000"]);
-    service.wait_exec("sleep");
-    assert_eq!(look_up(&arena, "wuff", WUFF), [true; 4]);
-    service.stop();
-    arena.wait_until_idle();
-    assert_eq!(look_up(&arena, "wuff", WUFF), [false; 4]);
-
-    // Nor is the daemon itself misled: the next start is one of a dynamic user again.
-    let id = arena.run(["dynuser", "run", "-u", "wuff", "id"]).ok();
-    assert!(id.contains(&format!("uid={WUFF}(wuff)")), "{id}");
-    arena.wait_until_idle();
-}
-
-#[test]
-fn a_user_that_is_gone_with_its_daemon_is_unknown_when_the_next_one_is_there() {
-    let arena = Arena::with_module();
-    let _nscd = start_nscd(&arena);
-    let mut service = arena.spawn(["dynuser", "run", "-u", "wuff", "sleep", "1000"]);
-    service.wait_exec("sleep");
-    // nscd keeps that nobody had the number, asked before the start, and may do so after it was told to forget.
-    wait_until("it is known", || look_up(&arena, "wuff", WUFF) == [true; 4]);
-    for pid in arena.daemons() {
-        arena.run(["kill", "-9", &pid]).ok();
-    }
-    wait_until("the daemon is gone", || arena.daemons().is_empty());
-    service.stop();
-    assert_eq!(look_up(&arena, "wuff", WUFF), [true; 4], "nobody tells it");
-    arena.run(["dynuser", "run", "-u", "miau", "true"]).ok();
-    arena.wait_until_idle();
-    assert_eq!(look_up(&arena, "wuff", WUFF), [false; 4]);
-}
-
-/// Closes connections like one that caches nothing, but never answers when it is to forget
-/// something: then it says what, and goes on.
-const MUTE: &str = r#"
-import os, socket, struct, sys
-os.makedirs("/run/nscd", exist_ok=True)
-server = socket.socket(socket.AF_UNIX)
-server.bind("/run/nscd/socket")
-os.chmod("/run/nscd/socket", 0o666)
-server.listen(100)
-print("up", flush=True)
-kept = []
-while True:
-    caller = server.accept()[0]
-    version, kind, length = struct.unpack("iii", caller.recv(12))
-    if kind == 10:
-        with open("/run/asked", "a") as asked:
-            print(version, caller.recv(length).decode().rstrip("\0"), file=asked)
-        kept.append(caller)
-    caller = None
-"#;
-
-#[test]
-fn one_that_never_answers_holds_nobody_up() {
-    let arena = Arena::new();
-    let mut mute = arena.spawn(["/usr/bin/python3", "-I", "-c", MUTE]);
-    assert_eq!(mute.line(), "up");
-    let id = arena.run(["dynuser", "run", "-u", "wuff", "id", "-u"]).ok();
-    assert_eq!(id.trim(), WUFF);
-    arena.wait_until_idle();
-    // When it came, and when it went.
-    let asked = arena.sh("cat /run/asked").ok();
-    assert_eq!(asked, "2 passwd\n2 group\n".repeat(2));
-    assert!(mute.runs());
-}
+#[path = "nscd/foreign.rs"]
+mod foreign;
+#[path = "nscd/hostile.rs"]
+mod hostile;
+#[path = "nscd/programs.rs"]
+mod programs;
+#[path = "nscd/served.rs"]
+mod served;

@@ -29,6 +29,13 @@ static void group(const struct group *it)
     printf("\n");
 }
 
+static int compare(const void *one, const void *other)
+{
+    gid_t a = *(const gid_t *)one, b = *(const gid_t *)other;
+    return (a > b) - (a < b);
+}
+
+/* Sorted: each library has an order of its own. */
 static void groups(const char *name)
 {
     struct passwd *it = getpwnam(name);
@@ -38,6 +45,7 @@ static void groups(const char *name)
         printf("%s\n", strerror(errno));
         return;
     }
+    qsort(found, count, sizeof *found, compare);
     for (int at = 0; at < count; at++)
         printf("%s%u", at ? "," : "", found[at]);
     printf("\n");

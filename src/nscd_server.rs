@@ -22,6 +22,7 @@ use crate::published;
 use crate::sys::SysResult;
 use crate::sys::records;
 use crate::sys::workers::Workers;
+use crate::user_record::Record;
 
 /// Where clients look for it. `/var/run` is a link to `/run` nearly everywhere.
 const SOCKET: &str = "/run/nscd/socket";
@@ -178,7 +179,8 @@ impl Server {
 
     /// The answer to a question; `None` if there is none in time, or an error.
     async fn answer(&self, question: &Question) -> Option<Answer> {
-        match ours(question) {
+        let ours = ours(question).inspect_err(|error| tracing::warn!(%error, "the table of users"));
+        match ours.ok()? {
             Some(Answer::Groups(ours)) => {
                 // The host's databases may know of more.
                 let Answer::Groups(mut groups) = self.ask(question.clone()).await? else {
@@ -243,22 +245,30 @@ async fn fill(connection: &Connection, mut room: &mut [u8]) -> io::Result<()> {
 }
 
 /// What the table of users knows of it.
-fn ours(question: &Question) -> Option<Answer> {
+fn ours(question: &Question) -> io::Result<Option<Answer>> {
     let record = match question {
         Question::User(Key::Number(number)) | Question::Group(Key::Number(number)) => {
-            published::by_uid(*number)
+            published::by_uid(*number)?
         }
         Question::User(Key::Name(name))
         | Question::Group(Key::Name(name))
-        | Question::Groups(name) => published::by_name(str::from_utf8(name).ok()?),
-    }?;
+        | Question::Groups(name) => match str::from_utf8(name) {
+            Ok(name) => published::by_name(name)?,
+            Err(_) => None,
+        },
+    };
+    Ok(record.map(|record| told(question, record)))
+}
+
+/// What a record says to a question.
+fn told(question: &Question, record: Record) -> Answer {
     let (name, uid) = (&record.name, record.uid);
-    Some(match question {
+    match question {
         Question::User(_) => Answer::User(Some(Passwd::of_ours(name, uid, &record.home))),
         Question::Group(_) => {
             let members = record.members.iter().map(String::as_str);
             Answer::Group(Some(Group::of_ours(name, uid, members)))
         }
-        Question::Groups(_) => Answer::Groups(record.groups.clone()),
-    })
+        Question::Groups(_) => Answer::Groups(record.groups),
+    }
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::failure::{Failure, OrFail, Stage};
+use crate::name_caches::{self, Changed};
 use crate::names::UserName;
 use crate::number_locks::NumberLocks;
-use crate::release::refresh_caches;
 use crate::sys::ipc::Ipc;
 use crate::sys::keyring;
 use crate::sys::names::{Answer, Question, User, ask};
@@ -194,7 +194,7 @@ fn refuse_passing(
         return Ok(());
     }
     // The name has no lease, or this would not be asked: so a cache is behind, or it is not ours.
-    refresh_caches();
+    name_caches::refresh(&[Changed::new(name.as_str(), uid.get())]);
     match look()? {
         Some(user) if user.is_dynamic => refused("somebody else's dynamic user".into()),
         _ => Err(Failure::new(

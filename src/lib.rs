@@ -74,6 +74,7 @@ pub mod inside;
 mod kept_lines;
 pub mod lease;
 pub mod meant;
+pub mod name_caches;
 pub mod notify_files;
 pub mod number_locks;
 pub mod observe;

@@ -22,11 +22,11 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::OnProgress;
 use crate::holder::HeldBy;
 use crate::lease;
+use crate::name_caches;
 use crate::number_locks::NumberLocks;
 use crate::plan::{self, Adopter, Identity, Plan};
 use crate::published;
 use crate::registry::Registry;
-use crate::release::refresh_caches;
 use crate::request::Request;
 use crate::spec::Spec;
 use crate::surroundings::explained;
@@ -258,9 +258,9 @@ impl Manager {
 
     /// Tells caches of names to forget what they know, if somebody has other groups, members or another home by now.
     fn spread_news(&self) {
-        let any = self.table().take_news();
-        if any {
-            refresh_caches();
+        let news = self.table().take_news();
+        if !news.is_empty() {
+            name_caches::refresh(&news);
         }
     }
 

@@ -8,8 +8,12 @@
 
 #![forbid(unsafe_code)]
 
+mod reader;
+
 use crate::layout::{GECOS, SHELL};
+use crate::user_record::Record;
 use crate::user_text::number;
+use reader::Reader;
 
 /// `NSCD_VERSION`.
 const VERSION: i32 = 2;
@@ -225,7 +229,47 @@ fn numbers(numbers: &[i32]) -> Vec<u8> {
     numbers.iter().flat_map(|it| it.to_ne_bytes()).collect()
 }
 
+/// What a server says to a [`Question`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// This.
+    Answer(Answer),
+    /// Nothing that counts: it keeps no such database, closed the connection, or speaks another language.
+    Nothing,
+}
+
+/// A request to forget a database.
+pub fn invalidation(database: &str) -> Vec<u8> {
+    request(10, database.as_bytes())
+}
+
+fn request(kind: i32, key: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(key.len()).unwrap_or(0).saturating_add(1);
+    let mut bytes = numbers(&[VERSION, kind, length]);
+    bytes.extend(key);
+    bytes.push(0);
+    bytes
+}
+
 impl Question {
+    /// The bytes in which it is asked.
+    pub fn request(&self) -> Vec<u8> {
+        let number = |number: &u32| number.to_string().into_bytes();
+        match self {
+            Self::User(Key::Name(name)) => request(0, name),
+            Self::User(Key::Number(uid)) => request(1, &number(uid)),
+            Self::Group(Key::Name(name)) => request(2, name),
+            Self::Group(Key::Number(gid)) => request(3, &number(gid)),
+            Self::Groups(name) => request(15, name),
+        }
+    }
+
+    /// Reads an answer to it, whole.
+    pub fn said(&self, bytes: &[u8]) -> Said {
+        let mut reader = Reader(bytes);
+        reader.answer(self).map_or(Said::Nothing, Said::Answer)
+    }
+
     /// The answer where nobody can tell: the client is to ask somebody else.
     pub fn unanswered(&self) -> Vec<u8> {
         match self {
@@ -245,6 +289,19 @@ fn no_group(found: i32) -> Vec<u8> {
 }
 
 impl Answer {
+    /// What the record of a user of ours says to a question.
+    pub fn of_ours(question: &Question, record: &Record) -> Self {
+        let (name, uid) = (&record.name, record.uid);
+        match question {
+            Question::User(_) => Self::User(Some(Passwd::of_ours(name, uid, &record.home))),
+            Question::Group(_) => {
+                let members = record.members.iter().map(String::as_str);
+                Self::Group(Some(Group::of_ours(name, uid, members)))
+            }
+            Question::Groups(_) => Self::Groups(record.groups.clone()),
+        }
+    }
+
     /// The bytes of an answer. What is too long for the protocol is left to somebody else.
     pub fn bytes(&self) -> Vec<u8> {
         match self {

@@ -14,15 +14,12 @@ use tokio::time::timeout;
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::manager::Manager;
-use crate::nscd_protocol::{
-    Answer, Group, HEAD, Head, Key, LONGEST_KEY, Passwd, Question, Request,
-};
+use crate::nscd_protocol::{Answer, HEAD, Head, Key, LONGEST_KEY, Question, Request};
 use crate::public_socket::{Connection, Limits, PublicSocket};
 use crate::published;
 use crate::sys::SysResult;
 use crate::sys::records;
 use crate::sys::workers::Workers;
-use crate::user_record::Record;
 
 /// Where clients look for it. `/var/run` is a link to `/run` nearly everywhere.
 const SOCKET: &str = "/run/nscd/socket";
@@ -257,18 +254,5 @@ fn ours(question: &Question) -> io::Result<Option<Answer>> {
             Err(_) => None,
         },
     };
-    Ok(record.map(|record| told(question, record)))
-}
-
-/// What a record says to a question.
-fn told(question: &Question, record: Record) -> Answer {
-    let (name, uid) = (&record.name, record.uid);
-    match question {
-        Question::User(_) => Answer::User(Some(Passwd::of_ours(name, uid, &record.home))),
-        Question::Group(_) => {
-            let members = record.members.iter().map(String::as_str);
-            Answer::Group(Some(Group::of_ours(name, uid, members)))
-        }
-        Question::Groups(_) => Answer::Groups(record.groups),
-    }
+    Ok(record.map(|record| Answer::of_ours(question, &record)))
 }

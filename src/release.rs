@@ -15,6 +15,7 @@ use crate::holder::Holder;
 use crate::layout::VIEWS;
 use crate::lease::{self, Lease};
 use crate::life::{TAKING_BACK, TakeBack};
+use crate::name_caches::{self, Changed};
 use crate::place::{self, Place};
 use crate::published;
 use crate::search_right;
@@ -25,7 +26,7 @@ use crate::sys::fs::{pin_beneath, status};
 use crate::sys::ipc::Ipc;
 use crate::sys::process::{Process, holding, sharing_group};
 use crate::sys::remove::{remove_empty, remove_exactly, remove_link, remove_tree};
-use crate::sys::{SysResult, entries, keyring, nscd};
+use crate::sys::{SysResult, entries, keyring};
 use crate::uid::Uid;
 
 /// How long processes may take to be gone after SIGKILL: they may be writing a core, or wait for
@@ -103,18 +104,12 @@ fn take_back(part: TakeBack, lease: &Lease, ipc: &Ipc) -> Result<(), Failure> {
             published::withdraw(name, uid)?;
             // Before the number is free: what a cache still knew would make the next request for
             // the name one for a user whom the host has anyway.
-            refresh_caches();
+            if lease.dynamic {
+                name_caches::refresh(&[Changed::new(name, uid)]);
+            }
             Ok(())
         }
         TakeBack::Number => lease::remove(uid),
-    }
-}
-
-/// Makes caches of names forget them, after one was published or withdrawn. It may take a second:
-/// never with a lock held. What goes wrong is told, and no more: the answers are old for a while.
-pub fn refresh_caches() {
-    if let Err(error) = nscd::invalidate() {
-        tracing::warn!(%error, "names may be looked up wrong for a while");
     }
 }
 

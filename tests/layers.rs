@@ -81,6 +81,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "kept_lines",
             "lease",
             "meant",
+            "name_caches",
             "notify_files",
             "number_locks",
             "observe",

@@ -12,11 +12,11 @@ use crate::holder::{HeldBy, Holder, Watched};
 use crate::layout::{HOLDS, LEASES};
 use crate::lease::{self, Found, Lease};
 use crate::life::{Event, State};
+use crate::name_caches;
 use crate::names::UserName;
 use crate::notify_files;
 use crate::published;
 use crate::registry::Registry;
-use crate::release::refresh_caches;
 use crate::search_right;
 use crate::sys::clock::now;
 use crate::sys::fault::{Point, reached};
@@ -82,7 +82,7 @@ impl Manager {
         self.open_registry(&known);
         log_failure(self.publish_ranges());
         if any {
-            refresh_caches();
+            name_caches::refresh(&[]);
         }
         Ok(holders)
     }

@@ -13,10 +13,10 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::lease::{self, Lease};
 use crate::life::State;
+use crate::name_caches::{self, Changed};
 use crate::names::UserName;
 use crate::observe;
 use crate::published;
-use crate::release::refresh_caches;
 use crate::spec::Spec;
 use crate::sys::accounts::{AccountsLock, local_conflict, lock_accounts};
 use crate::sys::fault::{Point, reached};
@@ -69,7 +69,10 @@ impl Manager {
             self.changed.notify_all();
             match entered? {
                 (Entered::Yes, claim) => {
-                    refresh_caches();
+                    if claim.dynamic {
+                        let came = Changed::new(spec.user().as_str(), claim.uid.get());
+                        name_caches::refresh(&[came]);
+                    }
                     return Ok(claim);
                 }
                 (Entered::DirectoriesBusy, _) => {}

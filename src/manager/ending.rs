@@ -7,8 +7,9 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::HeldBy;
 use crate::lease::{self, Lease};
 use crate::life::State;
+use crate::name_caches::{self, Changed};
 use crate::published;
-use crate::release::{refresh_caches, release, remove_unused};
+use crate::release::{release, remove_unused};
 use crate::sys::fault::{Point, reached};
 use crate::uid::Uid;
 
@@ -161,7 +162,9 @@ impl Manager {
                     log_failure(lease::save(&lease));
                     reached(Point::QuarantineSaved);
                 }
-                refresh_caches();
+                if lease.dynamic {
+                    name_caches::refresh(&[Changed::new(&lease.name, uid)]);
+                }
             }
         }
         self.changed.notify_all();

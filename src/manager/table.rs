@@ -14,6 +14,7 @@ use crate::failure::{Failure, Stage};
 use crate::holder::{HeldBy, Holder};
 use crate::lease::{self, Lease};
 use crate::life::{Event, State};
+use crate::name_caches::Changed;
 use crate::names::UserName;
 use crate::spec::Spec;
 use crate::sys::clock::now;
@@ -60,8 +61,8 @@ pub(super) struct Table {
     equipping: Vec<HeldBy>,
     /// Numbers in quarantine that were tried, until it is time to try again.
     given_up: BTreeSet<u32>,
-    /// Whether something was told of users that caches of names may know otherwise.
-    is_news: bool,
+    /// Users of whom something was told that caches of names may know otherwise.
+    news: Vec<Changed>,
 }
 
 /// Whether a lease is ending, or is about to because its holders have ended.

@@ -174,6 +174,38 @@ proptest! {
     }
 
     #[test]
+    fn what_is_said_is_understood_and_any_bytes_are_survived(
+        user in prop::collection::vec("[^\0]{0,9}", 5),
+        members in prop::collection::vec("[^\0]{0,9}", 0..9),
+        groups in prop::collection::vec(any::<u32>(), 0..9),
+        cut in any::<prop::sample::Index>(),
+        other in any::<u8>(),
+    ) {
+        let part = |at: usize| user[at].clone().into_bytes();
+        let answers = [
+            (Question::User(Key::Number(1)), Answer::User(Some(Passwd {
+                name: part(0), password: part(1), uid: 1, gid: u32::MAX, gecos: part(2), home: part(3), shell: part(4),
+            }))),
+            (Question::Group(Key::Number(1)), Answer::Group(Some(Group {
+                name: part(0), password: part(1), gid: 7,
+                members: members.iter().map(|it| it.clone().into_bytes()).collect(),
+            }))),
+            (Question::Groups(part(0)), Answer::Groups(groups)),
+        ];
+        for (question, answer) in answers {
+            let mut bytes = answer.bytes();
+            prop_assert_eq!(question.said(&bytes), Said::Answer(answer));
+            let cut = cut.index(bytes.len());
+            prop_assert_eq!(question.said(&bytes[..cut.min(7)]), Said::Nothing);
+            let _survived = question.said(&bytes[..cut]);
+            bytes[cut] = other;
+            let _survived = question.said(&bytes);
+            let head = Head::read(&question.request()[..HEAD].try_into().expect("a head")).expect("good");
+            prop_assert_eq!(head.request(&question.request()[HEAD..]), Request::Ask(question));
+        }
+    }
+
+    #[test]
     fn lengths_in_an_answer_add_up(
         name in "[^\0]*", home in "[^\0]*",
         members in prop::collection::vec("[^\0]{0,20}", 0..20),

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::lease::Lease;
 use crate::life::State;
 use crate::manager::log_failure;
+use crate::name_caches::Changed;
 use crate::published;
 use crate::uid::Uid;
 use crate::user_record::Record;
@@ -37,7 +38,11 @@ impl Table {
             return;
         };
         match published::renew(&record(lease, &self.joiners())) {
-            Ok(news) => self.is_news |= news,
+            Ok(true) => {
+                let changed = Changed::new(&lease.name, uid);
+                self.news.push(changed);
+            }
+            Ok(false) => {}
             Err(failure) => log_failure(Err(failure)),
         }
     }
@@ -47,9 +52,9 @@ impl Table {
         uids.iter().for_each(|uid| self.tell(*uid));
     }
 
-    /// Whether something was told since this was asked last that caches of names may know otherwise.
-    pub(in crate::manager) fn take_news(&mut self) -> bool {
-        std::mem::take(&mut self.is_news)
+    /// The users of whom something was told since this was asked last that caches of names may know otherwise.
+    pub(in crate::manager) fn take_news(&mut self) -> Vec<Changed> {
+        std::mem::take(&mut self.news)
     }
 
     /// Notes that processes of a lease have the group of another one's user.

@@ -50,6 +50,7 @@ pub mod time_span;
 pub mod unit;
 pub mod unit_check;
 pub mod unit_file;
+pub mod user_database;
 pub mod user_record;
 pub mod words;
 

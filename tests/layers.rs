@@ -55,6 +55,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "unit",
             "unit_check",
             "unit_file",
+            "user_database",
             "user_record",
             "words",
         ],

@@ -11,6 +11,7 @@ use crate::directives::boolean;
 use crate::time_span::{self, TimeSpan};
 use crate::uid::{UidRange, UidRanges};
 use crate::unit_file::{self, Entry, Fault};
+use crate::user_database::Wanted;
 
 /// The folder of the configuration.
 pub const FOLDER: &str = "/etc/dynuser";
@@ -40,6 +41,8 @@ pub struct Config {
     pub name_service_timeout: Duration,
     /// Whether the socket of nscd is served where nobody else does.
     pub nscd_socket: bool,
+    /// Whether systemd's programs are told of users.
+    pub user_database_socket: Wanted,
 }
 
 impl Default for Config {
@@ -49,6 +52,7 @@ impl Default for Config {
             stop_timeout: Duration::from_secs(5),
             name_service_timeout: Duration::from_secs(20),
             nscd_socket: false,
+            user_database_socket: Wanted::default(),
         }
     }
 }
@@ -71,7 +75,7 @@ pub struct Key {
 }
 
 /// Every key there is. An empty value takes back what was said before.
-pub const KEYS: [Key; 5] = [
+pub const KEYS: [Key; 6] = [
     Key {
         name: "UIDRange",
         apply: |draft, value| list(&mut draft.ranges, value, UidRange::refuse_reserved),
@@ -100,6 +104,13 @@ pub const KEYS: [Key; 5] = [
         name: "NscdSocket",
         apply: |draft, value| {
             draft.config.nscd_socket = !value.is_empty() && boolean(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "UserDatabaseSocket",
+        apply: |draft, value| {
+            draft.config.user_database_socket = Wanted::parse(value)?;
             Ok(())
         },
     },
@@ -309,6 +320,7 @@ mod tests {
                 "parsecs",
             ),
             ("[Manager]\nNameServiceTimeoutSec=2d", "f0:2:", "a day"),
+            ("[Manager]\nUserDatabaseSocket=maybe", "f0:2:", "auto, yes"),
         ] {
             let faults = config(&[text]).expect_err(text);
             let said = faults.first().map(ToString::to_string).unwrap_or_default();

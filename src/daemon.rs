@@ -1,6 +1,7 @@
 //! The daemon: one of it, with its socket, its leases, and an end if nobody needs it.
 
 mod background;
+mod look_ups;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -12,13 +13,11 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
 use crate::bus;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::layout::{LOCK, RUN, SOCKET};
 use crate::manager::Manager;
-use crate::nscd_server;
 use crate::number_locks::NumberLocks;
 use crate::report::{Log, start_logging};
 use crate::run_folders::{prepare_folder, prepare_run, remove_run};
@@ -27,6 +26,7 @@ use crate::sys::service_manager::{Inherited, ServiceManager};
 use crate::sys::workers::Workers;
 use crate::sys::{SysResult, gone, memory, run};
 use crate::watcher::Watcher;
+use look_ups::LookUps;
 
 /// How a daemon is started.
 #[derive(Debug, Clone, Default)]
@@ -159,12 +159,9 @@ impl Daemon {
                 watcher.watch(holder)?;
             }
             let listener = listen()?;
-            let (reloaded, changed) = watch::channel(());
-            tokio::spawn(nscd_server::keep(Arc::clone(&self.manager), changed));
-            // They begin now: whoever is told that we are ready finds their sockets.
-            tokio::task::yield_now().await;
+            let look_ups = LookUps::serve(&self.manager).await;
             ready()?;
-            accept(&watcher, &workers, listener, idle, &reloaded).await
+            accept(&watcher, &workers, listener, idle, &look_ups).await
         });
         remove_socket();
         // Releases that have begun are seen to their end, within reason.
@@ -209,7 +206,7 @@ async fn accept(
     workers: &Workers,
     mut listener: UnixListener,
     idle: Option<Duration>,
-    reloaded: &watch::Sender<()>,
+    look_ups: &LookUps,
 ) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate()).or_fail(Stage::Daemon, "SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).or_fail(Stage::Daemon, "SIGINT")?;
@@ -241,10 +238,7 @@ async fn accept(
                 busy = Instant::now();
             }
             ended = &mut ends => return ended.or_fail(Stage::Daemon, "watching holders")?,
-            _ = hangup.recv() => {
-                reload(manager);
-                reloaded.send_replace(());
-            }
+            _ = hangup.recv() => reload(manager, look_ups),
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
             () = tokio::time::sleep(pause) => {
@@ -271,9 +265,12 @@ async fn short_of(error: std::io::Error) {
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
-fn reload(manager: &Manager) {
+fn reload(manager: &Manager, look_ups: &LookUps) {
     match manager.reload() {
-        Ok(()) => tracing::info!("configuration read again"),
+        Ok(()) => {
+            look_ups.reload(&manager.config());
+            tracing::info!("configuration read again");
+        }
         Err(failure) => tracing::error!(%failure, "the old configuration stays"),
     }
 }

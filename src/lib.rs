@@ -109,4 +109,5 @@ pub mod pty;
 pub mod public_socket;
 pub mod relay;
 pub mod report;
+pub mod user_database_server;
 pub mod watcher;

@@ -47,20 +47,27 @@ pub fn by_uid(uid: u32) -> io::Result<Option<Record>> {
 /// # Errors
 /// Those of readdir(3) and readlink(2), but that there is no table.
 pub fn all() -> io::Result<Vec<Record>> {
-    let mut records = Vec::new();
+    let found = numbers()?.into_iter().map(by_uid);
+    found.filter_map(Result::transpose).collect()
+}
+
+/// The numbers of all users, sorted: for those who look at one after the other, and keep none.
+///
+/// # Errors
+/// Those of readdir(3), but that there is no table.
+pub fn numbers() -> io::Result<Vec<u32>> {
+    let mut numbers = Vec::new();
     let entries = match fs::read_dir(USERS) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(records),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(numbers),
         entries => entries?,
     };
     for entry in entries {
         let name = entry?.file_name();
         let uid = name.as_bytes().strip_prefix(BY_UID.as_bytes());
-        if let Some(uid) = uid.and_then(number) {
-            records.extend(by_uid(uid)?);
-        }
+        numbers.extend(uid.and_then(number));
     }
-    records.sort_unstable_by_key(|record| record.uid);
-    Ok(records)
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// What a link says; nothing where there is no link.

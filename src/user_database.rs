@@ -22,6 +22,33 @@ use crate::user_record::Record;
 /// none to systemd.
 pub const SERVICE: &str = "org.dynuser";
 
+/// Whether there is to be a socket for systemd's programs (`UserDatabaseSocket=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// Where there is a folder for it: systemd makes it.
+    #[default]
+    Auto,
+    /// Always.
+    Yes,
+    /// Never.
+    No,
+}
+
+impl Wanted {
+    /// Reads the value of the key. An empty one means the default.
+    ///
+    /// # Errors
+    /// A phrase about a word that is none of the three.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        match value {
+            "" | "auto" => Ok(Self::Auto),
+            "yes" => Ok(Self::Yes),
+            "no" => Ok(Self::No),
+            _ => Err(format!("{value} is none of auto, yes and no")),
+        }
+    }
+}
+
 /// Where the users are looked up.
 pub trait Table {
     /// The user of a name.

@@ -121,6 +121,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "public_socket",
             "relay",
             "report",
+            "user_database_server",
             "watcher",
         ],
     ),

@@ -5,6 +5,8 @@
 //! the lock is taken, the files alone are looked at once more, the new user becomes visible to
 //! NSS, and the lock is let go. Whoever adds a user with the lock held sees ours, or we see his.
 
+mod groups;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,6 +19,8 @@ use rustix::io::Errno;
 use super::fs::{open_trusted, status};
 use super::procfs::Proc;
 use super::{During, SysResult, last_error};
+
+pub use groups::LocalGroups;
 
 /// Where the files are.
 const ETC: &str = "/etc";

@@ -26,7 +26,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Takes bytes. Not before [`next`](Self::next) has said that there is no call yet: so there are never more than
+    /// Takes bytes. Not before [`next_call`](Self::next_call) has said that there is no call yet: so there are never more than
     /// [`LONGEST_CALL`] of them, and those that came with them.
     pub fn add(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
@@ -36,7 +36,7 @@ impl Calls {
     ///
     /// # Errors
     /// [`Malformed`]: it is longer than [`LONGEST_CALL`].
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
+    pub fn next_call(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
         let news = self.bytes.iter().skip(self.looked_at);
         let end = news.take_while(|byte| **byte != 0).count();
         let end = self.looked_at.saturating_add(end);

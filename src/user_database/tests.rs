@@ -316,3 +316,18 @@ proptest! {
         prop_assert!(more || others.is_empty());
     }
 }
+
+#[test]
+fn the_socket_is_there_where_systemd_is_unless_told_otherwise() {
+    for (value, wanted) in [
+        ("", Wanted::Auto),
+        ("auto", Wanted::Auto),
+        ("yes", Wanted::Yes),
+        ("no", Wanted::No),
+    ] {
+        assert_eq!(Wanted::parse(value), Ok(wanted));
+    }
+    for value in ["1", "Yes", "maybe", " "] {
+        assert!(Wanted::parse(value).is_err(), "{value}");
+    }
+}

@@ -64,27 +64,27 @@ fn nesting_is_skipped_and_not_kept() {
 #[test]
 fn calls_are_cut_at_their_ends_however_they_come() {
     let mut calls = Calls::default();
-    assert_eq!(calls.next(), Ok(None));
+    assert_eq!(calls.next_call(), Ok(None));
     calls.add(b"{\"a\"");
-    assert_eq!(calls.next(), Ok(None));
+    assert_eq!(calls.next_call(), Ok(None));
     assert!(calls.is_within_one());
     calls.add(b":1}\0\0{");
-    assert_eq!(calls.next(), Ok(Some(b"{\"a\":1}".to_vec())));
-    assert_eq!(calls.next(), Ok(Some(vec![])));
-    assert_eq!(calls.next(), Ok(None));
+    assert_eq!(calls.next_call(), Ok(Some(b"{\"a\":1}".to_vec())));
+    assert_eq!(calls.next_call(), Ok(Some(vec![])));
+    assert_eq!(calls.next_call(), Ok(None));
     calls.add(b"}\0");
-    assert_eq!(calls.next(), Ok(Some(b"{}".to_vec())));
-    assert_eq!(calls.next(), Ok(None));
+    assert_eq!(calls.next_call(), Ok(Some(b"{}".to_vec())));
+    assert_eq!(calls.next_call(), Ok(None));
     assert!(!calls.is_within_one());
     calls.add(&vec![b' '; LONGEST_CALL]);
-    assert_eq!(calls.next(), Ok(None));
+    assert_eq!(calls.next_call(), Ok(None));
     calls.add(b"\0");
-    assert_eq!(calls.next(), Ok(Some(vec![b' '; LONGEST_CALL])));
+    assert_eq!(calls.next_call(), Ok(Some(vec![b' '; LONGEST_CALL])));
     for extra in [&b" "[..], b" \0"] {
         calls = Calls::default();
         calls.add(&vec![b' '; LONGEST_CALL]);
         calls.add(extra);
-        assert_eq!(calls.next(), Err(Malformed));
+        assert_eq!(calls.next_call(), Err(Malformed));
     }
 }
 
@@ -97,7 +97,7 @@ proptest! {
         let all: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), &[0]].concat()).collect();
         let (mut calls, mut read, mut rest) = (Calls::default(), Vec::new(), all.as_slice());
         for size in sizes.iter().cycle() {
-            while let Some(call) = calls.next().expect("short") {
+            while let Some(call) = calls.next_call().expect("short") {
                 read.push(String::from_utf8(call).expect("words"));
             }
             if rest.is_empty() {

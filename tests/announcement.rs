@@ -91,7 +91,7 @@ fn a_sleeping_service_is_seen_by_its_name_on_the_host() {
     let uid = dynamic_uid(&arena.run(["id", "-u", "sleeper"]).ok()).to_string();
     let id = format!("uid={uid}(sleeper) gid={uid}(sleeper) groups={uid}(sleeper)\n");
     assert_eq!(arena.run(["id", "sleeper"]).ok(), id);
-    let passwd = format!("sleeper:x:{uid}:{uid}:Dynamic User:/:/usr/sbin/nologin\n");
+    let passwd = format!("sleeper:x:{uid}:{uid}:Dynamic User:/run/sleeper:/usr/sbin/nologin\n");
     let group = format!("sleeper:x:{uid}:\n");
     for key in ["sleeper", &uid] {
         assert_eq!(arena.run(["getent", "passwd", key]).ok(), passwd);

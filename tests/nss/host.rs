@@ -133,7 +133,7 @@ impl Host {
         let words = "-O1 -Wall -Wextra -Werror -pthread -rdynamic -o";
         let words = words.split(' ');
         output_of(Command::new("gcc").args(words).args([&probe, &source]))?;
-        let script = format!("exec $DIR/{program} $DIR/lib/libnss_dynuser.so.2 $1");
+        let script = format!("exec $DIR/{program} $DIR/lib/libnss_dynuser.so.2 \"$1\"");
         self.prints(&script, &[part])
     }
 }

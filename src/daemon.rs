@@ -158,8 +158,9 @@ impl Daemon {
             for holder in self.manager.adopt()? {
                 watcher.watch(holder)?;
             }
-            let listener = listen()?;
+            // Before anybody can ask for a user: it is known as soon as it is there.
             let look_ups = LookUps::serve(&self.manager).await;
+            let listener = listen()?;
             ready()?;
             accept(&watcher, &workers, listener, idle, &look_ups).await
         });

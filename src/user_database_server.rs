@@ -3,6 +3,7 @@
 //! It is served by a thread of its own from the table alone. nss-systemd asks it inside look-ups of the daemon itself, also
 //! while the daemon's loop or its table is busy: an answer waits for nothing, and asks nobody.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -131,22 +132,24 @@ fn open(wanted: Wanted) -> Result<Option<PublicSocket>, Failure> {
     PublicSocket::open(&format!("{FOLDER}/{SERVICE}"), MODE, make_folders)
 }
 
-/// Serves until the configuration changes, or the socket has lost its name.
+/// Serves until there is to be no socket any more, or it has lost its name. That the configuration is read again ends no
+/// connection.
 async fn serve(
     socket: &PublicSocket,
     wanted: &mut watch::Receiver<Wanted>,
 ) -> Result<(), watch::error::RecvError> {
     let users = Users::default();
-    let lost = async {
-        let mut ticks = tokio::time::interval(LOOK_AGAIN);
-        while socket.is_there() {
-            ticks.tick().await;
+    let mut serving = pin!(socket.serve(LIMITS, |it| converse(it, users.clone())));
+    let mut looks = tokio::time::interval(LOOK_AGAIN);
+    loop {
+        tokio::select! {
+            () = &mut serving => return Ok(()),
+            _ = looks.tick() => {}
+            changed = wanted.changed() => changed?,
         }
-    };
-    tokio::select! {
-        () = socket.serve(LIMITS, |connection| converse(connection, users.clone())) => Ok(()),
-        () = lost => Ok(()),
-        changed = wanted.changed() => changed,
+        if *wanted.borrow_and_update() == Wanted::No || !socket.is_there() {
+            return Ok(());
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 use dynuser::config::{Config, KEYS};
 use dynuser::directives::{self, Directive, Effect};
 use dynuser::socket_unit;
+use dynuser::user_database::Wanted;
 
 fn help(verb: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_dynuser"))
@@ -157,7 +158,9 @@ fn every_key_of_the_configuration_is_in_the_manual_with_its_default() {
         "\n{} seconds by default",
         default.name_service_timeout.as_secs()
     );
-    for words in [ranges, stop, names] {
+    assert_eq!(default.user_database_socket, Wanted::Auto);
+    let socket = ".Cm auto ,\nthe default,".to_owned();
+    for words in [ranges, stop, names, socket] {
         assert!(page.contains(&words), "{words}");
     }
 }

@@ -1,6 +1,7 @@
 //! Beside a daemon that caches names: users are known the moment they come, and unknown the
 //! moment they go.
 
+use crate::programs::add_slow_source;
 use crate::support::{Arena, Running, wait_until};
 
 /// What the hash of "wuff" points at.
@@ -9,7 +10,10 @@ const WUFF: &str = "63102";
 /// Starts nscd as Debian ships it.
 pub(crate) fn start_nscd(arena: &Arena) -> Running {
     arena.sh("mkdir -p /run/nscd /var/cache/nscd").ok();
-    let nscd = arena.spawn(["nscd", "--foreground"]);
+    let nscd = arena
+        .command(["nscd", "--foreground"])
+        .env("LD_LIBRARY_PATH", "/usr/lib")
+        .spawn();
     wait_until("nscd answers", || {
         arena.run(["nscd", "--statistics"]).status.success()
     });
@@ -76,6 +80,60 @@ fn a_user_that_is_gone_with_its_daemon_is_unknown_when_the_next_one_is_there() {
     arena.run(["dynuser", "run", "-u", "miau", "true"]).ok();
     arena.wait_until_idle();
     assert_eq!(look_up(&arena, "wuff", WUFF), [false; 4]);
+}
+
+/// What nscd keeps, it keeps for an hour.
+fn keep_long(arena: &Arena) {
+    arena
+        .sh("for it in passwd group; do
+                 echo enable-cache $it yes; echo check-files $it no; echo shared $it no
+                 echo positive-time-to-live $it 3600; echo negative-time-to-live $it 3600
+             done > /etc/nscd.conf")
+        .ok();
+}
+
+#[test]
+fn what_a_cache_was_still_looking_up_when_it_was_told_to_forget_is_put_right() {
+    let arena = Arena::with_module();
+    add_slow_source(&arena);
+    keep_long(&arena);
+    let _nscd = start_nscd(&arena);
+    arena.run(["touch", "/run/slow-once"]).ok();
+    // It is past our module when the user comes, and is kept in a slower one.
+    let early = arena.spawn(["getent", "passwd", "wuff"]);
+    wait_until("somebody is slow", || {
+        arena
+            .run(["test", "-e", "/run/slow-taken"])
+            .status
+            .success()
+    });
+    let mut service = arena.spawn(["dynuser", "run", "-u", "wuff", "sleep", "1000"]);
+    service.wait_exec("sleep");
+    assert_eq!(look_up(&arena, "wuff", WUFF), [true; 4]);
+    arena.run(["rm", "/run/slow-taken"]).ok();
+    assert_eq!(
+        early.end().0.code(),
+        Some(2),
+        "there was none when it asked"
+    );
+    wait_until("it is known", || look_up(&arena, "wuff", WUFF) == [true; 4]);
+    service.stop();
+    arena.wait_until_idle();
+    wait_until("it is unknown", || {
+        look_up(&arena, "wuff", WUFF) == [false; 4]
+    });
+}
+
+#[test]
+fn a_cache_that_does_not_know_our_names_holds_nobody_up() {
+    let arena = Arena::new();
+    keep_long(&arena);
+    let _nscd = start_nscd(&arena);
+    for _ in 0..3 {
+        let id = arena.run(["dynuser", "run", "-u", "wuff", "id", "-u"]).ok();
+        assert_eq!(id.trim(), WUFF);
+        arena.wait_until_idle();
+    }
 }
 
 /// Closes connections like one that caches nothing, but never answers when it is to forget

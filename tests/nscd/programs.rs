@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::support::{Arena, Running, wait_until};
+use crate::support::{Arena, Running};
 
 /// Where the program is in an arena, and the compiler that it is of: musl, glibc without shared objects, glibc.
 pub(crate) const PROGRAMS: [(&str, &[&str]); 3] = [
@@ -71,7 +71,7 @@ pub(crate) fn start(arena: &Arena) -> Running {
     daemon
 }
 
-/// Adds the slow source of names to nsswitch.conf: see slow.c.
+/// Adds the slow source of names to nsswitch.conf, as the last one: see slow.c.
 pub(crate) fn add_slow_source(arena: &Arena) {
     static COMPILED: OnceLock<Vec<u8>> = OnceLock::new();
     let library = COMPILED.get_or_init(|| {
@@ -81,13 +81,6 @@ pub(crate) fn add_slow_source(arena: &Arena) {
         bytes
     });
     arena.within(|| std::fs::write("/usr/lib/libnss_slow.so.2", library).unwrap());
-    let script = "sed -i -E '/^(passwd|group):/s/files/slow files/' /etc/nsswitch.conf";
+    let script = "sed -i -E '/^(passwd|group):/s/$/ slow/' /etc/nsswitch.conf";
     arena.sh(script).ok();
-}
-
-/// Waits until the slow source is asked, with the file that makes it slow in place.
-pub(crate) fn wait_until_asked(arena: &Arena) {
-    wait_until("the slow source is asked", || {
-        arena.run(["test", "-e", "/run/asked"]).status.success()
-    });
 }

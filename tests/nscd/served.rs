@@ -1,7 +1,7 @@
 //! The socket served by us: what programs without our NSS module find.
 
 use crate::foreign::start_nscd;
-use crate::programs::{PROGRAMS, add_slow_source, configure, host, start, wait_until_asked};
+use crate::programs::{PROGRAMS, add_slow_source, configure, host, start};
 use crate::support::{Arena, Running, wait_until};
 
 /// What the hash of "wuff" points at.

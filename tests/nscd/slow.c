@@ -1,13 +1,18 @@
 /* A source of names for nsswitch.conf(5) that knows nobody, and says so only when /run/slow is gone: like a directory
-   server that does not answer for a while. While somebody waits, /run/asked is there. */
+   server that does not answer for a while. While somebody waits, /run/asked is there. Where /run/slow-once is there, the
+   first who asks makes it /run/slow-taken, and alone waits until that is gone. */
 #include <errno.h>
 #include <grp.h>
 #include <nss.h>
 #include <pwd.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 static int nobody(int *error)
 {
+    if (rename("/run/slow-once", "/run/slow-taken") == 0)
+        while (access("/run/slow-taken", F_OK) == 0)
+            usleep(1000);
     while (access("/run/slow", F_OK) == 0) {
         close(creat("/run/asked", 0600));
         usleep(1000);

@@ -51,6 +51,14 @@ def build_world(work):
         run("mount", "--bind", f"{BENCH}/{name}", f"/etc/{name}")
 
 
+def wait_for(happened):
+    until = time.monotonic() + 20
+    while not happened():
+        if time.monotonic() > until:
+            sys.exit("it did not happen in 20 s")
+        time.sleep(0.01)
+
+
 class Daemon:
     """A daemon that is running: what is measured is a warm start."""
 
@@ -58,11 +66,9 @@ class Daemon:
         # The module is found there, and by nobody else: searching costs the others nothing.
         self.process = subprocess.Popen([DYNUSER, "daemon"],
                                         env={**os.environ, "LD_LIBRARY_PATH": BENCH})
-        until = time.monotonic() + 20
-        while not os.path.exists("/run/dynuser/manager"):
-            if self.process.poll() is not None or time.monotonic() > until:
-                sys.exit("the daemon did not start")
-            time.sleep(0.01)
+        wait_for(lambda: self.process.poll() is not None or os.path.exists("/run/dynuser/manager"))
+        if self.process.poll() is not None:
+            sys.exit("the daemon did not start")
         return self
 
     def __exit__(self, *_):
@@ -242,23 +248,36 @@ def hardened(rounds):
 
 
 def look_ups():
-    users = "/run/dynuser/users"
-    shutil.rmtree("/run/dynuser", ignore_errors=True)
-    os.makedirs(users)
-    for n in range(100):
-        os.symlink(f"bench{n}", f"{users}/uid:{61200 + n}")
-        os.symlink(str(61200 + n), f"{users}/name:bench{n}")
-    os.makedirs("/run/systemd/userdb")
-    run(f"{BENCH}/nss", f"{BENCH}/libnss_dynuser.so.2", "user25", f"{BENCH}/results",
-        "/run/systemd/userdb/io.example.Bench", env={**os.environ, "LD_LIBRARY_PATH": BENCH})
+    """A running user, looked up in every way: its numbers are those of one process and one run."""
+    userdb = "/run/systemd/userdb"
+    os.makedirs(userdb)
+    with Daemon():
+        service = subprocess.Popen([DYNUSER, "run", "-u", "bench50", "-p", "StateDirectory=bench50",
+                                    "/usr/bin/sleep", "1000"])
+        link = "/run/dynuser/users/name:bench50"
+        wait_for(lambda: os.path.lexists(link) and os.path.exists(f"{userdb}/org.dynuser"))
+        uid = os.readlink(link).split(":")[0]
+        run(f"{BENCH}/nss", f"{BENCH}/libnss_dynuser.so.2", "bench50", uid, "user25", f"{BENCH}/results", userdb,
+            env={**os.environ, "LD_LIBRARY_PATH": BENCH})
+        service.terminate()
+        service.wait()
+        wait_for(lambda: not os.path.lexists(link))
     results = read_results(f"{BENCH}/results")
     base = results["`readlink` of a number's link|hit"]
     rows = [[*label.split("|"), *(f"{ns / 1e3:.2f}" for ns in (least, median)),
              f"{median / base[1]:.2f} ({least / base[0]:.2f})"]
             for label, (least, median, _, _) in results.items()]
     count = base[3]
-    print_table(f"Looking up one user of 100 (`files`: of 50, the one in the middle): µs, {count} of each in turns",
+    print_table(f"Looking up one running user (`files`: of 50, the one in the middle): µs, {count} of each in turns",
                 ["look-up", "", "min", "median", "× bare `readlink`: median (min)"], rows)
+
+
+def module():
+    """What the module brings into every process of the host."""
+    file = f"{BENCH}/libnss_dynuser.so.2"
+    undefined = [line.split()[-1].split("@")[0] for line in run("nm", "-D", "--undefined-only", file).splitlines()]
+    relocations = sum(" R_" in line for line in run("readelf", "-rW", file).splitlines())
+    return f"{os.stat(file).st_size:,} bytes, {relocations} relocations, needs {', '.join(f'`{name}`' for name in undefined)}"
 
 
 def resident(pid):
@@ -400,7 +419,7 @@ def main():
     owned_by_another(rounds)
     print_table(*give.table(f"{BENCH}/give", 200_000, max(3, rounds // 40)))
     pool()
-    print(f"\nSizes: `libnss_dynuser.so.2` {os.stat(f'{BENCH}/libnss_dynuser.so.2').st_size:,} bytes, "
+    print(f"\nSizes: `libnss_dynuser.so.2` {module()}; "
           f"`dynuser` {os.stat(DYNUSER).st_size:,} bytes.")
 
 

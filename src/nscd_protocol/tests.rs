@@ -16,7 +16,7 @@ fn asked(kind: i32, key: &[u8]) -> Option<Request> {
 
 /// What a client reads: numbers, and what is after them.
 fn read(bytes: &[u8], count: usize) -> (Vec<i32>, &[u8]) {
-    let (head, rest) = bytes.split_at(count * 4);
+    let (head, rest) = bytes.split_at(count.saturating_mul(4));
     let numbers = head
         .chunks_exact(4)
         .map(|it| i32::from_ne_bytes(it.try_into().expect("four")));
@@ -214,15 +214,15 @@ proptest! {
         let user = Passwd::of_ours(&name, number, &home);
         let bytes = Answer::User(Some(user)).bytes();
         let (head, rest) = read(&bytes, 9);
-        let lengths = head[2] + head[3] + head[6] + head[7] + head[8];
+        let lengths: i32 = [2, 3, 6, 7, 8].iter().map(|at| head[*at]).sum();
         prop_assert_eq!(usize::try_from(lengths), Ok(rest.len()));
         let group = Group::of_ours(&name, number, members.iter().map(String::as_str));
         let bytes = Answer::Group(Some(group)).bytes();
         let (head, rest) = read(&bytes, 6);
         let count = usize::try_from(head[5]).expect("a count");
         let (lengths, strings) = read(rest, count);
-        let all: i32 = head[2] + head[3] + lengths.iter().sum::<i32>();
+        let all: i32 = head[2..4].iter().chain(&lengths).sum();
         prop_assert_eq!(usize::try_from(all), Ok(strings.len()));
-        prop_assert_eq!(strings.iter().filter(|byte| **byte == 0).count(), count + 2);
+        prop_assert_eq!(strings.iter().filter(|byte| **byte == 0).count(), count.saturating_add(2));
     }
 }

@@ -125,6 +125,37 @@ fn what_a_cache_was_still_looking_up_when_it_was_told_to_forget_is_put_right() {
 }
 
 #[test]
+fn a_cache_forgets_who_was_in_a_group_when_somebody_joins_or_leaves() {
+    let arena = Arena::with_module();
+    keep_long(&arena);
+    let _nscd = start_nscd(&arena);
+    let mut wuff = arena.spawn(["dynuser", "run", "-u", "wuff", "sleep", "1000"]);
+    wuff.wait_exec("sleep");
+    let members = || {
+        let line = arena.run(["getent", "group", "wuff"]).ok();
+        line.trim()
+            .rsplit(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    wait_until("nobody is in it", || members().is_empty());
+    let words = [
+        "dynuser",
+        "run",
+        "-u",
+        "miau",
+        "-p",
+        "SupplementaryGroups=wuff",
+    ];
+    let mut miau = arena.spawn([&words[..], &["sleep", "1000"]].concat());
+    miau.wait_exec("sleep");
+    wait_until("one is in it", || members() == "miau");
+    miau.stop();
+    wait_until("nobody is in it", || members().is_empty());
+}
+
+#[test]
 fn a_cache_that_does_not_know_our_names_holds_nobody_up() {
     let arena = Arena::new();
     keep_long(&arena);

@@ -71,6 +71,66 @@ fn programs_of_every_c_library_find_dynamic_users_while_they_are_there() {
 }
 
 #[test]
+fn homes_groups_and_members_are_told_as_they_change() {
+    let (arena, _daemon) = host("NscdSocket=yes");
+    arena.run(["mkdir", "-p", "/var/lib"]).ok();
+    let _service = running(
+        &arena,
+        &[
+            "-p",
+            "StateDirectory=wuff",
+            "-p",
+            "SupplementaryGroups=video games",
+        ],
+    );
+    let home = format!("wuff:x:{WUFF}:{WUFF}:Dynamic User:/var/lib/wuff:/usr/sbin/nologin");
+    let number = |group: &str| {
+        let line = arena.run(["getent", "group", group]).ok();
+        line.split(':')
+            .nth(2)
+            .expect("a number")
+            .parse::<u32>()
+            .expect("a number")
+    };
+    let mut groups = [number("video"), number("games"), 63102];
+    groups.sort_unstable();
+    let groups = groups.map(|gid| gid.to_string()).join(",");
+    let what = ["u:wuff", "U:63102", "g:wuff", "l:wuff", "l:miau"];
+    let mut miau = arena.spawn([
+        "dynuser",
+        "run",
+        "-u",
+        "miau",
+        "-p",
+        "SupplementaryGroups=wuff",
+        "sleep",
+        "1000",
+    ]);
+    miau.wait_exec("sleep");
+    let number = arena.run(["ps", "-o", "uid=", "-p", &miau.pid()]).ok();
+    let number: u32 = number.trim().parse().expect("a number");
+    let mut of_miau = [number, 63102];
+    of_miau.sort_unstable();
+    let of_miau = of_miau.map(|gid| gid.to_string()).join(",");
+    let with_member = format!("wuff:x:{WUFF}:miau");
+    for (program, _) in PROGRAMS {
+        let found = look_up(&arena, program, &what);
+        // Of a group that is in /etc/group, musl believes that file alone.
+        let groups = if program.ends_with("musl") {
+            WUFF
+        } else {
+            &groups
+        };
+        let expected = [&home, &home, &with_member, groups, &of_miau];
+        assert_eq!(found, expected.map(str::to_owned), "{program}");
+    }
+    miau.stop();
+    wait_until("it is gone", || arena.list().len() == 1);
+    let found = look_up(&arena, PROGRAMS[0].0, &what);
+    assert_eq!(found[2], format!("wuff:x:{WUFF}:"));
+}
+
+#[test]
 fn all_other_users_and_groups_are_as_the_host_knows_them() {
     let (arena, _daemon) = host("NscdSocket=yes");
     // musl reads /etc/passwd by itself: here the host knows them from elsewhere.

@@ -47,6 +47,7 @@ pub mod spec;
 pub mod specifiers;
 pub mod statuses;
 pub mod time_span;
+pub mod timestamp;
 pub mod unit;
 pub mod unit_check;
 pub mod unit_file;

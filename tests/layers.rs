@@ -52,6 +52,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "statuses",
             "syscall_sets",
             "time_span",
+            "timestamp",
             "unit",
             "unit_check",
             "unit_file",

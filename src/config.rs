@@ -8,6 +8,7 @@
 use core::time::Duration;
 
 use crate::directives::boolean;
+use crate::sizes;
 use crate::time_span::{self, TimeSpan};
 use crate::uid::{UidRange, UidRanges};
 use crate::unit_file::{self, Entry, Fault};
@@ -29,6 +30,9 @@ const SECTION: &str = "Manager";
 /// administrator wants to know.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// The least that a history may have, in bytes: some hundred leases.
+const SMALLEST_HISTORY: u64 = 64 << 10;
+
 /// What the configuration adds up to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -43,6 +47,8 @@ pub struct Config {
     pub nscd_socket: bool,
     /// Whether systemd's programs are told of users.
     pub user_database_socket: Wanted,
+    /// How large the history of numbers may grow, in bytes; 0 for none at all.
+    pub history_size: u64,
 }
 
 impl Default for Config {
@@ -53,6 +59,7 @@ impl Default for Config {
             name_service_timeout: Duration::from_secs(20),
             nscd_socket: false,
             user_database_socket: Wanted::default(),
+            history_size: 8 << 20,
         }
     }
 }
@@ -75,7 +82,7 @@ pub struct Key {
 }
 
 /// Every key there is. An empty value takes back what was said before.
-pub const KEYS: [Key; 6] = [
+pub const KEYS: [Key; 7] = [
     Key {
         name: "UIDRange",
         apply: |draft, value| list(&mut draft.ranges, value, UidRange::refuse_reserved),
@@ -111,6 +118,13 @@ pub const KEYS: [Key; 6] = [
         name: "UserDatabaseSocket",
         apply: |draft, value| {
             draft.config.user_database_socket = Wanted::parse(value)?;
+            Ok(())
+        },
+    },
+    Key {
+        name: "HistoryMaxSize",
+        apply: |draft, value| {
+            draft.config.history_size = history_size(value)?;
             Ok(())
         },
     },
@@ -214,6 +228,19 @@ fn time(value: &str, default: Duration) -> Result<Duration, String> {
     }
 }
 
+/// Reads the size of the history; an empty value means the default.
+fn history_size(value: &str) -> Result<u64, String> {
+    if value.is_empty() {
+        return Ok(Config::default().history_size);
+    }
+    match sizes::size(value)? {
+        size if size != 0 && size < SMALLEST_HISTORY => Err(format!(
+            "{value} holds next to nothing; 64K is the least, and 0 is for none at all"
+        )),
+        size => Ok(size),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -284,6 +311,19 @@ mod tests {
         let later =
             config(&[text, "[Manager]\nDefaultTimeoutStopSec=\n"]).expect("a configuration");
         assert_eq!(later.stop_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_history_has_a_size_or_is_none() {
+        for (value, wanted) in [("", 8 << 20), ("0", 0), ("64K", 65536), ("1G", 1 << 30)] {
+            let text = format!("[Manager]\nHistoryMaxSize=1M\nHistoryMaxSize={value}\n");
+            let read = config(&[&text]).expect("a configuration");
+            assert_eq!(read.history_size, wanted, "{value}");
+        }
+        for bad in ["1", "63K", "infinity", "-1", "8 MB"] {
+            let text = format!("[Manager]\nHistoryMaxSize={bad}\n");
+            assert!(config(&[&text]).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -168,6 +168,8 @@ impl Daemon {
         // Releases that have begun are seen to their end, within reason.
         drop(runtime);
         workers.finish(Duration::from_secs(20));
+        // A help, never a need: a disk that hangs keeps nobody.
+        self.manager.finish_history(Duration::from_secs(2));
         // A request that could not be stopped (one that waits for NSS) may be about to write a lease, which the
         // next daemon would not know: it comes no further, and the lock goes with the process.
         self.manager.stand_still();

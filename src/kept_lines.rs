@@ -234,14 +234,20 @@ impl KeptLines {
 
 /// Opens the folder, which nobody but root may be able to change: a service that could write into
 /// it would choose the numbers of others.
-fn open_folder(path: &str) -> SysResult<OwnedFd> {
+///
+/// # Errors
+/// Those of opening it; `EPERM` if others could.
+pub(crate) fn open_folder(path: &str) -> SysResult<OwnedFd> {
     let folder = open_trusted(path)?;
     refuse_strangers(&folder, FileType::Directory, path)?;
     Ok(folder)
 }
 
 /// Opens the folder, which is made if it is not there.
-fn make_folder(path: &str) -> SysResult<OwnedFd> {
+///
+/// # Errors
+/// As [`open_folder`], and those of mkdir(2).
+pub(crate) fn make_folder(path: &str) -> SysResult<OwnedFd> {
     match open_folder(path) {
         Err(error) if error.errno == Errno::NOENT => {}
         opened => return opened,

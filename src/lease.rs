@@ -42,6 +42,12 @@ pub struct Lease {
     pub reason: Option<String>,
     /// When it began, in seconds since 1970.
     pub since: u64,
+    /// The nanoseconds of that time, below the second.
+    #[serde(default)]
+    pub since_nanos: u32,
+    /// When it began, in milliseconds of the boot's clock; 0 if that is not known.
+    #[serde(default)]
+    pub since_uptime: u64,
     /// When its last holder ended, in milliseconds of the boot's clock (clock_gettime(2),
     /// `CLOCK_BOOTTIME`): its processes have their grace from then on, whichever daemon gives it.
     #[serde(default)]
@@ -183,6 +189,8 @@ impl Lease {
             state: State::Quarantined,
             reason: Some(format!("the file of the lease was damaged: {why}")),
             since: 0,
+            since_nanos: 0,
+            since_uptime: 0,
             ended: None,
             boot_id: String::new(),
             pid_namespace: 0,

@@ -13,6 +13,7 @@ mod table;
 mod yard;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::config_files;
@@ -20,6 +21,7 @@ use crate::directory_record::DirectoryRecord;
 use crate::directory_text::Has;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::OnProgress;
+use crate::history::History;
 use crate::holder::HeldBy;
 use crate::lease;
 use crate::name_caches;
@@ -60,6 +62,8 @@ pub struct Manager {
     registry: Mutex<Registry>,
     /// Which directories a service had. Not under the table's lock either.
     records: Mutex<DirectoryRecord>,
+    /// Who had which number. Written by a thread of its own.
+    history: History,
     config: Mutex<Arc<Config>>,
     boot_id: String,
     pid_namespace: u64,
@@ -95,17 +99,20 @@ impl Manager {
     /// # Errors
     /// Of [`Stage::Daemon`].
     pub fn new(locks: NumberLocks) -> Result<Self, Failure> {
+        let config = config_files::load()?;
+        let boot_id = boot_id().or_fail(Stage::Daemon, "the boot ID")?;
         Ok(Self {
             table: Mutex::default(),
             changed: Condvar::new(),
+            history: History::new(&boot_id, config.history_size),
             yard: Yard::default(),
             removing: Mutex::default(),
-            config: Mutex::new(Arc::new(config_files::load()?)),
+            config: Mutex::new(Arc::new(config)),
             locks,
             registry: Mutex::new(Registry::look()),
             records: Mutex::new(DirectoryRecord::look()),
             ipc: Ipc::open().or_fail(Stage::Daemon, "message queues")?,
-            boot_id: boot_id().or_fail(Stage::Daemon, "the boot ID")?,
+            boot_id,
             pid_namespace: our_namespace("pid")
                 .or_fail(Stage::Daemon, "the PID namespace")?
                 .1,
@@ -228,6 +235,7 @@ impl Manager {
     /// Of [`Stage::Daemon`]: then the old one stays in force.
     pub fn reload(&self) -> Result<(), Failure> {
         let config = Arc::new(config_files::load()?);
+        self.history.may_grow_to(config.history_size);
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
         log_failure(self.publish_ranges());
         Ok(())
@@ -262,6 +270,11 @@ impl Manager {
         if !news.is_empty() {
             name_caches::refresh(&news);
         }
+    }
+
+    /// Waits until the history is written, `patience` at most.
+    pub fn finish_history(&self, patience: Duration) {
+        self.history.finish(patience);
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

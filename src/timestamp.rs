@@ -144,7 +144,9 @@ fn absolute(
     let weekday = words
         .first()
         .and_then(|word| weekday(word))
-        .inspect(|_| drop(words.remove(0)));
+        .inspect(|_| {
+            words.remove(0);
+        });
     let (date, time) = match words.as_slice() {
         [date, time] => (Some(*date), Some(*time)),
         [time] if time.contains(':') => (None, Some(*time)),

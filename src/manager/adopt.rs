@@ -140,6 +140,7 @@ impl Manager {
         let mut registry = self.registry();
         *registry = Registry::open();
         *self.records() = DirectoryRecord::open();
+        self.history.start();
         for (name, uid) in known {
             registry.remember(name, *uid);
         }

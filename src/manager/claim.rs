@@ -10,6 +10,7 @@ use crate::allocate::{Checks, Choice, choose, host_user};
 use crate::candidates::candidates;
 use crate::config::{FILE, FOLDER};
 use crate::failure::{Failure, OrFail, Stage};
+use crate::history;
 use crate::holder::{HeldBy, Holder};
 use crate::lease::{self, Lease};
 use crate::life::State;
@@ -19,6 +20,7 @@ use crate::observe;
 use crate::published;
 use crate::spec::Spec;
 use crate::sys::accounts::{AccountsLock, local_conflict, lock_accounts};
+use crate::sys::clock;
 use crate::sys::fault::{Point, reached};
 use crate::uid::{Uid, UidRanges};
 
@@ -229,12 +231,14 @@ impl Manager {
         lease::save(&lease)?;
         reached(Point::LeaseSaved);
         let record = record(&lease, &table.joiners());
+        let begun = history::begun(&lease);
         table.put(lease);
         table.equipping(&holder.by);
         drop(table);
         if !claim.dynamic {
             return Ok(Entered::Yes);
         }
+        self.history.note(&begun);
         let published = published::publish(&record);
         // Whoever adds a user from here on can find this one.
         drop(accounts);
@@ -257,6 +261,8 @@ impl Manager {
     }
 
     fn new_lease(&self, spec: &Spec, claim: &Claim, holder: &Holder) -> Lease {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let since = since.unwrap_or_default();
         Lease {
             name: spec.user().to_string(),
             uid: claim.uid.get(),
@@ -266,9 +272,9 @@ impl Manager {
             home: claim.home.clone(),
             state: State::GRANTED,
             reason: None,
-            since: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |age| age.as_secs()),
+            since: since.as_secs(),
+            since_nanos: since.subsec_nanos(),
+            since_uptime: clock::now(),
             ended: None,
             boot_id: self.boot_id.clone(),
             pid_namespace: self.pid_namespace,

@@ -151,10 +151,14 @@ impl Manager {
                 if lease.dynamic {
                     log_failure(self.locks.give_back(uid));
                 }
+                let freed = self.history.now();
                 self.table().forget(uid);
+                // Only now: who counts those that are alive in between finds it, or writes before us.
+                self.history.ended(lease, freed);
             }
             Err(failure) => {
                 tracing::error!(uid, name = lease.name, %failure, "quarantined");
+                self.history.stuck(lease);
                 // Its name goes first: in the table it is free for another number at once.
                 log_failure(published::withdraw(&lease.name, uid));
                 let stuck = self.table().stuck(uid, failure.to_string());

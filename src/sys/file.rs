@@ -53,21 +53,31 @@ pub fn refuse_unwritable(folder: impl AsFd, name: &str) -> SysResult<()> {
     Ok(())
 }
 
+/// The file `name` in `dir`, for reading; `None` if there is no such file.
+///
+/// # Errors
+/// Those of openat(2) (`ELOOP` for a link); what [`refuse_strangers`] refuses.
+pub fn open_ours(dir: impl AsFd, name: &str) -> SysResult<Option<File>> {
+    let file = match openat(dir, name, OFlags::RDONLY | CAREFULLY, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        file => file.during("openat", name)?,
+    };
+    refuse_strangers(&file, FileType::RegularFile, name)?;
+    Ok(Some(File::from(file)))
+}
+
 /// The content of the file `name` in `dir`; `None` if there is no such file.
 ///
 /// # Errors
 /// Those of openat(2) (`ELOOP` for a link) and of read(2); what [`refuse_strangers`] refuses;
 /// `EFBIG` for more than `largest` bytes.
 pub fn read_whole(dir: impl AsFd, name: &str, largest: u64) -> SysResult<Option<Vec<u8>>> {
-    let flags = OFlags::RDONLY | CAREFULLY;
-    let file = match openat(dir, name, flags, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
-        file => file.during("openat", name)?,
+    let Some(file) = open_ours(dir, name)? else {
+        return Ok(None);
     };
-    refuse_strangers(&file, FileType::RegularFile, name)?;
     let mut text = Vec::new();
     let limit = largest.saturating_add(1);
-    let length = File::from(file).take(limit).read_to_end(&mut text);
+    let length = file.take(limit).read_to_end(&mut text);
     if u64::try_from(length.during("read", name)?).is_ok_and(|length| length <= largest) {
         Ok(Some(text))
     } else {

@@ -2,9 +2,11 @@
 
 mod check;
 mod enter;
+mod history;
 mod import;
 mod list;
 mod listen;
+mod look;
 mod stop;
 mod upkeep;
 
@@ -18,14 +20,11 @@ use clap::{Args, Parser, Subcommand};
 use crate::client;
 use crate::daemon;
 use crate::directives;
-use crate::doctor::{Severity, findings, worst};
-use crate::examine;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::launcher::{self, Launch, Mode, Passed, UnitFile};
 use crate::lease::{self, Found};
 use crate::life::State;
 use crate::names::ServiceName;
-use crate::registry::Registry;
 use crate::report;
 use crate::request::Request;
 
@@ -61,6 +60,8 @@ enum Verb {
         /// Its name or number
         user: String,
     },
+    /// Who had a number, and when
+    History(history::History),
     /// Remove the directories of a service that does not run
     Clean(upkeep::Clean),
     /// List the private directories that belong to no known service, or remove some of them
@@ -254,12 +255,13 @@ fn obey(verb: Verb) -> Result<u8, Failure> {
         Verb::List(options) => list::list(&options).map(|()| 0),
         Verb::Enter(options) => enter::enter(options),
         Verb::Stop(options) => stop::stop(options),
-        Verb::Doctor { json } => doctor(json),
+        Verb::History(options) => history::history(&options),
+        Verb::Doctor { json } => look::doctor(json),
         Verb::Check(options) => check::check(&options),
         Verb::Import(options) => import::import(&options),
         Verb::Clean(options) => upkeep::clean(&options),
         Verb::Gc(options) => upkeep::collect(&options),
-        Verb::Show { user } => show(&user).map(|()| 0),
+        Verb::Show { user } => look::show(&user).map(|()| 0),
         Verb::Daemon(options) => daemon::run(&daemon::Options {
             on_demand: options.on_demand,
             idle_timeout: options.idle_timeout,
@@ -297,37 +299,6 @@ fn release(user: &str) -> Result<(), Failure> {
     meant
         .iter()
         .try_for_each(|found| client::release(found.uid))
-}
-
-/// 0 if nothing has to be done, 1 otherwise.
-fn doctor(json: bool) -> Result<u8, Failure> {
-    let found = findings(&examine::look(Some(Registry::inspect())));
-    let text = if json {
-        report::findings_json(&found)
-    } else {
-        report::findings(&found)
-    };
-    report::print(&text)?;
-    Ok(u8::from(worst(&found) >= Severity::Warning))
-}
-
-fn show(user: &str) -> Result<(), Failure> {
-    let found = lease::load_all()?;
-    let wanted = |found: &&Found| is_meant(found, user);
-    // Of a name that is in use again, the one that is in use.
-    let stuck = |found: &&Found| {
-        found
-            .lease
-            .as_ref()
-            .is_ok_and(|lease| lease.state == State::Quarantined)
-    };
-    let mut matching: Vec<&Found> = found.iter().filter(wanted).collect();
-    matching.sort_by_key(stuck);
-    match matching.first().map(|found| &found.lease) {
-        Some(Ok(lease)) => report::print(&report::details(lease)),
-        Some(Err(why)) => Err(Failure::new(Stage::Request, user, why.as_str())),
-        None => Err(nobody(user)),
-    }
 }
 
 fn launch(run: &Run) -> Result<Launch, Failure> {

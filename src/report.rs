@@ -1,6 +1,7 @@
 //! What people see: failures, tables, the log. The only place that prints.
 
 mod check;
+mod history;
 mod telling;
 mod tree;
 mod upkeep;
@@ -19,6 +20,7 @@ use crate::level::Level;
 use crate::life::State;
 
 pub use check::{checked, checked_json};
+pub use history::{history, history_json, moment};
 pub use telling::{LONGEST_LINE, failure, keep_standard_error, say, say_to};
 pub use tree::tree;
 pub use upkeep::{privates, privates_json, removed};

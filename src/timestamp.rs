@@ -141,12 +141,9 @@ fn absolute(
             _ => vec![word],
         })
         .collect();
-    let weekday = words
-        .first()
-        .and_then(|word| weekday(word))
-        .inspect(|_| {
-            words.remove(0);
-        });
+    let weekday = words.first().and_then(|word| weekday(word)).inspect(|_| {
+        words.remove(0);
+    });
     let (date, time) = match words.as_slice() {
         [date, time] => (Some(*date), Some(*time)),
         [time] if time.contains(':') => (None, Some(*time)),

@@ -44,7 +44,7 @@ fn long_options(text: &str, marker: &str) -> BTreeSet<String> {
 fn every_option_is_in_the_manual_and_every_one_there_exists() {
     let mut known: BTreeSet<String> = [
         "run", "listen", "check", "import", "acquire", "release", "list", "stop", "enter", "show",
-        "clean", "gc", "doctor", "daemon",
+        "history", "clean", "gc", "doctor", "daemon",
     ]
     .iter()
     .flat_map(|verb| long_options(&help(verb), "--"))

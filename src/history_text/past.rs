@@ -102,6 +102,9 @@ pub struct Past {
     known: HashMap<(u32, u64), usize>,
     /// Those that have no end yet, by number.
     open: BTreeMap<u32, usize>,
+    /// All boots, in the order in which they were told first.
+    boots: Vec<String>,
+    /// That of the last line.
     boot: Option<String>,
     census: Option<Census>,
     complete_from: Option<u64>,
@@ -110,9 +113,17 @@ pub struct Past {
 }
 
 impl Past {
-    /// The leases, in the order in which they began.
+    /// The leases, in the order in which they were told.
     pub fn tenures(&self) -> &[Tenure] {
         &self.tenures
+    }
+
+    /// The leases, in the order in which they began: by the boots' clocks, as the host's may be set.
+    pub fn in_order(&self) -> Vec<&Tenure> {
+        let boots: HashMap<&str, usize> = self.boots.iter().map(String::as_str).zip(0..).collect();
+        let mut all: Vec<&Tenure> = self.tenures.iter().collect();
+        all.sort_by_key(|it| (boots.get(it.begun.boot.as_str()), it.begun.uptime));
+        all
     }
 
     /// From when on every lease is told, by the host's clock in nanoseconds since 1970; older ones may be.
@@ -182,6 +193,9 @@ impl Past {
             return;
         }
         self.boot = Some(when.boot.clone());
+        if !self.boots.contains(&when.boot) {
+            self.boots.push(when.boot.clone());
+        }
         let start = when.clock.saturating_sub(when.uptime.saturating_mul(MILLI));
         self.close(|_, tenure| (tenure.begun.boot != when.boot).then_some(End::Reboot(start)));
     }

@@ -152,6 +152,18 @@ fn what_nobody_wrote_down_is_concluded_and_not_made_up() {
         alive(&at(3), &[(begun(at(1), 61200, "one"), false)]),
     ]);
     assert_eq!(ends(&past), [("one", &End::Open)]);
+    // A new file begins with those who are alive, by number, and yet they are told in order.
+    let lines = [
+        (begun(at(5), 61200, "two"), false),
+        (begun(at(2), 61201, "one"), false),
+    ];
+    let past = read(&[alive(&at(6), &lines)]);
+    let order: Vec<&str> = past
+        .in_order()
+        .iter()
+        .map(|it| it.held.name.as_str())
+        .collect();
+    assert_eq!(order, ["one", "two"]);
     // One who counted before it began says nothing about it.
     let past = read(&[begun(at(5), 61200, "one").to_string(), alive(&at(4), &[])]);
     assert_eq!(ends(&past), [("one", &End::Open)]);

@@ -213,7 +213,7 @@ fn shown(takes: &Consumption) -> [String; 2] {
 }
 
 /// A moment in local time.
-fn since(moment: u64) -> String {
+pub(super) fn since(moment: u64) -> String {
     match clock::local(moment) {
         None => "-".into(),
         Some([year, month, day, hour, minute, second]) => {

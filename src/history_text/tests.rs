@@ -251,16 +251,13 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a history says, and what was so: names, numbers, beginnings and ends.
-fn play(
-    steps: &[Step],
-) -> (
-    Vec<String>,
-    Vec<(u32, &'static str, u64, Option<u64>)>,
-    When,
-) {
+/// What was so: a number, a name, a beginning and an end.
+type True = (u32, &'static str, u64, Option<u64>);
+
+/// What a history says, and what was so.
+fn play(steps: &[Step]) -> (Vec<String>, Vec<True>, When) {
     let mut lines = vec![alive(&at(0), &[])];
-    let mut truth: Vec<(u32, &'static str, u64, Option<u64>)> = Vec::new();
+    let mut truth: Vec<True> = Vec::new();
     let mut boot = 0_u64;
     let mut live: Vec<(usize, Line)> = Vec::new();
     let mut now = at(0);
@@ -271,11 +268,10 @@ fn play(
             boot: format!("{boot:08}"),
         };
         now = when(boot);
-        let of =
-            |live: &[(usize, Line)], uid: u32, truth: &[(u32, &'static str, u64, Option<u64>)]| {
-                live.iter()
-                    .position(|(which, _)| truth.get(*which).is_some_and(|it| it.0 == uid))
-            };
+        let of = |live: &[(usize, Line)], uid: u32, truth: &[True]| {
+            live.iter()
+                .position(|(which, _)| truth.get(*which).is_some_and(|it| it.0 == uid))
+        };
         match step {
             Step::Begin(uid, name) => {
                 if of(&live, *uid, &truth).is_none() {

@@ -1,5 +1,6 @@
 //! Carrying out a plan: one loop over its steps, in the process that may do it.
 
+mod account_view;
 mod credentials;
 mod database;
 mod devices;
@@ -14,6 +15,8 @@ use std::os::fd::OwnedFd;
 use crate::failure::{Failure, Stage};
 use crate::plan::Owner;
 
+pub use account_view::{Copy, show};
+pub use database::write_database;
 pub use host::{Workshop, open_of};
 pub use namespace::{build_namespace, carry_out};
 

@@ -36,7 +36,7 @@ pub use directories::Asked;
 pub use environment::{EnvironmentFile, MoreEnvironment, variable};
 pub use file_systems::TemporaryFileSystem;
 pub use filters::{Architecture, Denial, Filters};
-pub use identity::WorkingDirectory;
+pub use identity::{UserDatabase, WorkingDirectory};
 pub use kept::says_how_confined;
 pub use mounts::{Access, Bind, Homes, Mounts, PathRule, Processes};
 pub use namespaces::{Namespaces, Users};
@@ -51,6 +51,10 @@ pub struct Settings {
     pub static_user: bool,
     /// `User=`.
     pub user: Option<String>,
+    /// `UserDatabase=`.
+    pub user_database: UserDatabase,
+    /// `MainProgram=`.
+    pub main_program: Option<String>,
     /// `RememberUser=no`: nobody asks for it again under this name.
     pub passing: bool,
     /// `Group=`.

@@ -103,7 +103,8 @@ fn launch_here(launch: &Launch) -> Result<u8, Failure> {
 fn launch_words(launch: &Launch, added: Added, ready: Option<ReadyFd>) -> Result<u8, Failure> {
     let words = check_command(&launch.command)?;
     refuse_commands(&launch.request)?;
-    let (spec, reply) = prepare(launch, &launch.request)?;
+    let request = with_program(launch, &launch.request, &words.program.to_string_lossy());
+    let (spec, reply) = prepare(launch, &request)?;
     let (user, uid) = (reply.user.clone(), reply.uid);
     let prepared = Prepared::new(reply, &spec, added, launch);
     let apart = spec.settings().namespaces.processes;
@@ -142,6 +143,21 @@ fn refuse_commands(request: &Request) -> Result<(), Failure> {
     }
 }
 
+/// The request, with the program that is started: what that is decides how the service finds its own user.
+fn with_program(launch: &Launch, request: &Request, program: &str) -> Request {
+    let mut request = request.clone();
+    let said = request.properties.iter();
+    let is_said = said.into_iter().any(|(name, _)| name == "MainProgram");
+    // A name is looked for in PATH, which may be another one then.
+    let moved = |word: &OsString| word.as_bytes().starts_with(b"PATH");
+    let is_known = program.contains('/') || !launch.set_environment.iter().any(moved);
+    if !is_said && is_known {
+        let name = "MainProgram".into();
+        request.properties.push((name, program.into()));
+    }
+    request
+}
+
 /// Checks a request, and has it prepared by the daemon.
 fn prepare(launch: &Launch, request: &Request) -> Result<(Spec, PrepareReply), Failure> {
     let spec = Spec::check(request)?;
@@ -178,7 +194,9 @@ fn launch_unit(
         Start::Ready(ready) => ready,
         Start::Skip(why) => return Ok(skipped(&why)),
     };
-    let (spec, reply) = prepare(launch, &ready.request)?;
+    let first = ready.commands.start.first();
+    let program = first.map_or("", |command| command.path.as_str());
+    let (spec, reply) = prepare(launch, &with_program(launch, &ready.request, program))?;
     let (uid, dynamic) = (reply.uid, spec.is_dynamic());
     let prepared = Prepared::new(reply, &spec, added, launch);
     let commands = spec.settings().commands.clone();

@@ -14,6 +14,7 @@ pub mod user_text;
 
 // Layer 1: what to do, decided from words and facts. Pure.
 pub mod access_list;
+pub mod account_lines;
 pub mod activation;
 pub mod bpf_code;
 pub mod candidates;
@@ -39,6 +40,7 @@ pub mod nscd_protocol;
 pub mod observed;
 pub mod packet_filter;
 pub mod plan;
+pub mod program_kind;
 pub mod registry_text;
 pub mod request;
 pub mod seccomp;

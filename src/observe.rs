@@ -1,5 +1,6 @@
 //! Looking at the host, for the facts that a plan depends on.
 
+mod name_service;
 mod searchers;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
+pub use name_service::{LARGEST, is_usable};
 pub use searchers::searched;
 
 use crate::exec_directory::{ExecDirectory, Kind};
@@ -50,7 +52,7 @@ pub fn look(spec: &Spec) -> Result<Observed, Failure> {
             .map(String::from)
             .collect(),
         resolved: resolved(spec),
-        names_known: names_known(),
+        name_service: name_service::look(spec),
         split_usr: is_directory("/bin"),
         ..Observed::default()
     };
@@ -309,25 +311,6 @@ fn unescape(field: &[u8]) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-/// Whether the host's look-ups ask our module for users and for groups.
-fn names_known() -> bool {
-    fs::read_to_string("/etc/nsswitch.conf").is_ok_and(|text| {
-        ["passwd", "group"]
-            .iter()
-            .all(|database| names_module(&text, database))
-    })
-}
-
-/// Whether the line of a database in an nsswitch.conf(5) names the module.
-fn names_module(text: &str, database: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.split('#').next().unwrap_or_default();
-        line.split_once(':').is_some_and(|(name, sources)| {
-            name.trim() == database && sources.split_whitespace().any(|word| word == "dynuser")
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,19 +348,5 @@ mod tests {
             parse_writable_mounts(table),
             ["/proc", "/sys", "/sys/fs/cgroup"].map(PathBuf::from)
         );
-    }
-
-    #[test]
-    fn the_module_counts_only_where_it_is_asked() {
-        for (text, known) in [
-            ("passwd: files dynuser\n", true),
-            ("passwd:\tfiles dynuser systemd # no\n", true),
-            ("passwd: files # dynuser\n", false),
-            ("passwd: files dynusers\n", false),
-            ("group: dynuser\n", false),
-            ("", false),
-        ] {
-            assert_eq!(names_module(text, "passwd"), known, "{text}");
-        }
     }
 }

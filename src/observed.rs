@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use crate::account_lines::Account;
+
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -60,8 +62,8 @@ pub struct Observed {
     pub homes: Vec<String>,
     /// Where paths of rules lead that go over links of root's: those alone that are another one.
     pub resolved: BTreeMap<String, String>,
-    /// Whether the host's own look-ups know our names (nsswitch.conf names the module).
-    pub names_known: bool,
+    /// Who tells a service who its user is.
+    pub name_service: NameService,
     /// Public paths of trees that could not be moved: the kernel was asked.
     pub immovable: BTreeSet<String>,
     /// Trees whose file system could not show them as somebody else's: the kernel was asked.
@@ -74,6 +76,56 @@ pub struct Observed {
     pub taken: BTreeSet<u32>,
     /// Whether `/bin` and `/sbin` are directories of their own, not links into `/usr`.
     pub split_usr: bool,
+}
+
+/// The module, as far as the host's look-ups go to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Module {
+    /// nsswitch.conf does not name it.
+    #[default]
+    NotAsked,
+    /// It is named, and not where the C library looks.
+    NotFound,
+    /// It is there.
+    At(String),
+}
+
+/// The host's copy of a file of accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AccountFile {
+    /// It can be shown with lines added.
+    #[default]
+    There,
+    /// It cannot, and why.
+    Unusable(String),
+}
+
+/// Whom the first program of a service asks for users.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Asks {
+    /// Nobody can tell.
+    #[default]
+    Unknown,
+    /// The host's C library, and with it the module.
+    Module,
+    /// The files of accounts alone.
+    Files,
+}
+
+/// Who tells a service who its user is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameService {
+    /// The module.
+    pub module: Module,
+    /// `/etc/passwd`.
+    pub passwd: AccountFile,
+    /// `/etc/group`.
+    pub group: AccountFile,
+    /// The service's first program.
+    pub program: Asks,
+    /// Its user, and the dynamic users that it has to do with: whose groups it has, who have its group. Nobody, if that
+    /// is not known yet.
+    pub accounts: Vec<Account>,
 }
 
 impl Observed {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use dynuser::exec_directory::Kind;
 use dynuser::failure::{Failure, Stage};
-use dynuser::observed::{Entry, Observed};
+use dynuser::observed::{Asks, Entry, Module, Observed};
 use dynuser::plan::{self, Action, Adopter, Identity, Plan, Step};
 use dynuser::request::Request;
 use dynuser::spec::Spec;
@@ -179,7 +179,8 @@ fn a_tree_of_somebody_else_is_shown_through_a_mapping() {
         directory((65534, 65534), 0o700, false),
     );
     entries.insert("/var/lib/wuff".into(), Entry::Link("private/wuff".into()));
-    observed.names_known = true;
+    observed.name_service.module = Module::At("/usr/lib/libnss_dynuser.so.2".into());
+    observed.name_service.program = Asks::Module;
     is_golden("foreign-owner.txt", &spec, &dynamic(), &observed);
 }
 

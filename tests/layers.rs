@@ -18,6 +18,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
         1,
         &[
             "access_list",
+            "account_lines",
             "bpf_code",
             "activation",
             "candidates",
@@ -43,6 +44,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "observed",
             "packet_filter",
             "plan",
+            "program_kind",
             "registry_text",
             "request",
             "seccomp",

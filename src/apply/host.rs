@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::database::write_database;
-use super::{Gift, NotYet, Prepared, Stop, Views};
+use super::{Gift, NotYet, Prepared, Stop, Views, write_database};
 use crate::failure::{Failure, OrFail};
 use crate::observe::is_behind;
 use crate::place::{self, Place};
@@ -74,7 +73,9 @@ impl Workshop {
             Action::MakeTemporary { owner } => make_temporary(path, *owner)?,
             Action::LetSearch { uid } => search_right::grant(path, *uid)?,
             Action::SetMode { mode, owner } => files::set_mode(open_of(path, *owner)?, *mode)?,
-            Action::WriteDatabase { source, line } => write_database(source, path, line)?,
+            Action::WriteDatabase { source, lines } => {
+                write_database(*source, path, lines)?;
+            }
             Action::TakeView {
                 map,
                 writable,

@@ -14,6 +14,18 @@ pub struct WorkingDirectory {
     pub may_be_missing: bool,
 }
 
+/// `UserDatabase=`: how a service finds its own user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserDatabase {
+    /// As [`Nss`](Self::Nss), if that works for it; otherwise as [`Files`](Self::Files).
+    #[default]
+    Auto,
+    /// Through the module that the host's look-ups ask.
+    Nss,
+    /// In files of accounts of its own, with its lines added.
+    Files,
+}
+
 pub(super) const TABLE: &[Directive] = &[
     function(
         "DynamicUser",
@@ -35,6 +47,29 @@ pub(super) const TABLE: &[Directive] = &[
             Ok(())
         },
     ),
+    function(
+        "UserDatabase",
+        "ours: how it finds its own user: files (its own view of /etc/passwd and /etc/group), nss, or auto",
+        |s, v| {
+            s.user_database = match v {
+                "auto" | "" => UserDatabase::Auto,
+                "nss" => UserDatabase::Nss,
+                "files" => UserDatabase::Files,
+                _ => return Err(format!("{v:?} is neither auto, nss nor files")),
+            };
+            Ok(())
+        },
+    )
+    .dynamic(),
+    function(
+        "MainProgram",
+        "ours: the program that UserDatabase=auto looks at; dynuser run says it by itself",
+        |s, v| {
+            s.main_program = (!v.is_empty()).then(|| v.into());
+            Ok(())
+        },
+    )
+    .dynamic(),
     function(
         "Group",
         "the first group: one of the host, or of another dynamic user",

@@ -2,7 +2,9 @@
 
 use super::prepared::Words;
 use super::unit::{self, Start};
-use super::{Launch, added_environment, check_command, refuse_commands, require_root, skipped};
+use super::{
+    Launch, added_environment, check_command, refuse_commands, require_root, skipped, with_program,
+};
 use crate::failure::Failure;
 use crate::manager::Manager;
 use crate::number_locks::NumberLocks;
@@ -37,13 +39,20 @@ pub fn rehearse(launch: &Launch) -> Result<u8, Failure> {
     added_environment(launch)?;
     let (request, executed) = match &launch.unit_file {
         None => (
-            refuse_commands(&launch.request).map(|()| launch.request.clone())?,
+            {
+                refuse_commands(&launch.request)?;
+                let words = check_command(&launch.command)?;
+                with_program(launch, &launch.request, &words.program.to_string_lossy())
+            },
             vec![check_command(&launch.command)?.told()],
         ),
         Some(unit_file) => match unit::read(launch, unit_file)? {
             Start::Ready(ready) => {
                 let told = ready.commands.start.iter().map(Words::told_of);
-                (ready.request, told.collect())
+                let first = ready.commands.start.first();
+                let program = first.map_or("", |command| command.path.as_str());
+                let request = with_program(launch, &ready.request, program);
+                (request, told.collect())
             }
             Start::Skip(why) => return Ok(skipped(&why)),
         },

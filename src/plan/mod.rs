@@ -100,11 +100,12 @@ pub fn plan(spec: &Spec, identity: &Identity, observed: &Observed) -> Result<Pla
         ..Plan::default()
     };
     if spec.level().has_view() {
-        let sandbox = mounts::Sandbox::new(spec, identity, observed, &directories.placed);
+        let sandbox = mounts::Sandbox::new(spec, identity, observed, &directories.placed)?;
         host.extend(sandbox.views());
         plan.namespace = sandbox.steps();
         plan.writable = sandbox.writable();
     } else {
+        databases::refuse_unheard(spec, identity, observed)?;
         let placed = &directories.placed;
         plan.passes = weaker::passes(placed);
         plan.writable = weaker::writable(spec, identity, observed, placed)?;

@@ -2,14 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::databases::{Database, databases};
+use super::databases::{Shown, shown};
 use super::dirs::{Placed, Placement};
 use super::path_rules::PathRules;
 use super::step::{Action, IdMap, Tmpfs};
 use super::{Identity, Owner, Step, hardening};
 use crate::directives::{Homes, TemporaryFileSystem};
 use crate::exec_directory::{ExecDirectory, Kind, lies_in};
-use crate::failure::Stage;
+use crate::failure::{Failure, Stage};
 use crate::observed::Observed;
 use crate::spec::{CREDENTIALS, Spec};
 
@@ -19,35 +19,40 @@ pub(super) struct Sandbox<'a> {
     identity: &'a Identity,
     observed: &'a Observed,
     placed: &'a [Placed<'a>],
-    databases: Vec<Database>,
+    databases: Vec<Shown>,
     /// Empty file systems, sorted by path.
     covers: Vec<TemporaryFileSystem>,
 }
 
 impl<'a> Sandbox<'a> {
+    /// # Errors
+    /// Of [`Stage::User`], where `UserDatabase=` asks for what cannot be.
     pub(super) fn new(
         spec: &'a Spec,
         identity: &'a Identity,
         observed: &'a Observed,
         placed: &'a [Placed<'a>],
-    ) -> Self {
-        Self {
+    ) -> Result<Self, Failure> {
+        let covers = covers(spec, observed);
+        Ok(Self {
             spec,
             identity,
             observed,
             placed,
-            databases: databases(spec, identity, observed),
-            covers: covers(spec, observed),
-        }
+            databases: shown(spec, identity, observed, &covers)?,
+            covers,
+        })
     }
 
     /// The views that must be taken on the host, before the namespace is made.
     pub(super) fn views(&self) -> Vec<Step> {
         let mut steps: Vec<Step> = self.attached().map(|placed| self.view(placed)).collect();
         for database in &self.databases {
-            let (source, line) = (database.source, database.line.clone());
             let step = |action| Step::new(Stage::Namespace, &database.path, action);
-            steps.push(step(Action::WriteDatabase { source, line }));
+            steps.push(step(Action::WriteDatabase {
+                source: database.database,
+                lines: database.lines.clone(),
+            }));
             steps.push(step(Action::TakeView {
                 map: None,
                 writable: false,
@@ -207,8 +212,8 @@ impl<'a> Sandbox<'a> {
         }
         steps.extend(self.links());
         for database in &self.databases {
-            let view = database.path.clone();
-            steps.push(self.attach(Stage::Namespace, view, database.source, None));
+            let (view, at) = (database.path.clone(), database.database.path());
+            steps.push(self.attach(Stage::Namespace, view, at, None));
         }
         if dynamic {
             steps.extend(self.credentials());

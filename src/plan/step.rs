@@ -7,6 +7,7 @@ mod text;
 use std::path::PathBuf;
 
 use super::Owner;
+use crate::account_lines::Database;
 use crate::directives::{Credential, Processes, TemporaryFileSystem};
 use crate::failure::Stage;
 
@@ -104,12 +105,12 @@ pub enum Action {
         /// Where to.
         to: String,
     },
-    /// Write a copy of a user database with one line added, for the service alone.
+    /// Write a copy of a file of accounts with lines added, for services of one user.
     WriteDatabase {
         /// The host's file.
-        source: &'static str,
-        /// The line, without its end.
-        line: String,
+        source: Database,
+        /// The lines, without their ends.
+        lines: Vec<String>,
     },
     /// Take a view of a tree for the service: a detached mount of it, to be attached later.
     TakeView {

@@ -5,7 +5,9 @@
 
 use super::Directory;
 use crate::capabilities;
-use crate::directives::{Access, Filters, Homes, Namespaces, PathRule, Processes, Settings};
+use crate::directives::{
+    Access, Filters, Homes, Namespaces, PathRule, Processes, Settings, UserDatabase,
+};
 use crate::exec_directory::{ExecDirectory, Kind, lies_in};
 use crate::failure::{Failure, Stage};
 use crate::level::Level;
@@ -86,6 +88,11 @@ fn needed(settings: &Settings, directories: &[Directory]) -> Option<(&'static st
     let found = [
         (bind.is_some_and(|bind| bind.writable), "BindPaths", NO_VIEW),
         (bind.is_some(), "BindReadOnlyPaths", NO_VIEW),
+        (
+            settings.user_database == UserDatabase::Files,
+            "UserDatabase",
+            "its own view of the files of accounts takes a mount namespace",
+        ),
         (
             !settings.temporary.is_empty(),
             "TemporaryFileSystem",

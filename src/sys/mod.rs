@@ -9,6 +9,7 @@ pub mod accounts;
 pub mod attribute;
 pub mod bpf;
 pub mod cgroup;
+pub mod changes;
 pub mod child;
 pub mod clock;
 pub mod device;

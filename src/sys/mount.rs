@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
 
 use super::{During, SysResult, last_error};
@@ -93,6 +93,29 @@ pub fn new_file_system(
 pub fn attach(mount: impl AsFd, target: impl AsFd) -> SysResult<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(mount, "", target, "", flags).during("move_mount", "")
+}
+
+/// Attaches a detached mount beneath the one that is mounted at what `target` stands for: nobody sees it until that one is
+/// gone (Linux 6.5).
+///
+/// # Errors
+/// Those of move_mount(2): `EINVAL` from an older kernel, and where nothing is mounted.
+pub fn attach_beneath(mount: impl AsFd, target: impl AsFd) -> SysResult<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH
+        | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH
+        | MoveMountFlags::MOVE_MOUNT_BENEATH;
+    move_mount(mount, "", target, "", flags).during("move_mount", "MOVE_MOUNT_BENEATH")
+}
+
+/// Takes away the topmost mount at `name` in `dir`, a link as the link itself. The calling thread's working directory is
+/// `dir` from then on: it must be one that shares it with nobody.
+///
+/// # Errors
+/// Those of fchdir(2) and umount(2): `EINVAL` if nothing is mounted there.
+pub fn detach(dir: impl AsFd, name: &str) -> SysResult<()> {
+    rustix::process::fchdir(dir).during("fchdir", "")?;
+    let flags = UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
+    unmount(name, flags).during("umount", name)
 }
 
 /// Changes attributes of the mount at `path` below `dir`, or of `dir` itself for an empty path.

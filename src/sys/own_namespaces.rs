@@ -100,6 +100,17 @@ pub fn enter(kind: Kind, namespace: impl AsFd) -> SysResult<()> {
     nix::sched::setns(namespace, kind.flag()).during("setns", kind.word())
 }
 
+/// Enters a mount namespace with the calling thread alone, which has its own root and working directory from then on (the
+/// root of that namespace) and is good for nothing else: it must be one that ends.
+///
+/// # Errors
+/// Those of unshare(2) and setns(2).
+pub fn enter_mounts_alone(namespace: impl AsFd) -> SysResult<()> {
+    // setns(2) refuses a thread that shares its root with others.
+    nix::sched::unshare(CloneFlags::CLONE_FS).during("unshare", "CLONE_FS")?;
+    enter(Kind::Mounts, namespace)
+}
+
 /// Enters the mount namespace of process 1, if the calling one is another: a daemon that serves the
 /// host must not be born into the private view of whoever needed it first. Where process 1 cannot
 /// be looked at, this is a container of some kind, and the caller's view is all there is.

@@ -30,8 +30,9 @@ impl fmt::Display for Step {
             Action::RemoveEmpty => write!(f, "remove-empty {path}"),
             Action::Exchange { with } => write!(f, "exchange {path} with {with}"),
             Action::Rename { to } => write!(f, "rename {path} to {to}"),
-            Action::WriteDatabase { source, line } => {
-                write!(f, "write-database {path} from {source} and {line}")
+            Action::WriteDatabase { source, lines } => {
+                let (source, lines) = (source.path(), lines.join(" and "));
+                write!(f, "write-database {path} from {source} and {lines}")
             }
             Action::TakeView {
                 map,

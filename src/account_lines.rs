@@ -7,19 +7,7 @@
 use std::collections::HashSet;
 
 use crate::layout::{GECOS, SHELL};
-
-/// A dynamic user, with its group of the same name and number.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Its name.
-    pub name: String,
-    /// Its number.
-    pub uid: u32,
-    /// Its home directory.
-    pub home: String,
-    /// Other users who are in its group.
-    pub members: Vec<String>,
-}
+use crate::user_record::Record;
 
 /// A file of accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,12 +38,12 @@ impl Database {
         }
     }
 
-    /// The line of an account in it, without its end.
-    pub fn line(self, account: &Account) -> String {
-        let Account { name, uid, .. } = account;
+    /// The line of a user in it, or of its group, without its end.
+    pub fn line(self, record: &Record) -> String {
+        let Record { name, uid, .. } = record;
         match self {
-            Self::Passwd => format!("{name}:x:{uid}:{uid}:{GECOS}:{}:{SHELL}", account.home),
-            Self::Group => format!("{name}:x:{uid}:{}", account.members.join(",")),
+            Self::Passwd => format!("{name}:x:{uid}:{uid}:{GECOS}:{}:{SHELL}", record.home),
+            Self::Group => format!("{name}:x:{uid}:{}", record.members.join(",")),
         }
     }
 }
@@ -112,11 +100,12 @@ fn key(line: &[u8], field: usize) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    fn web() -> Account {
-        Account {
+    fn web() -> Record {
+        Record {
             name: "web".into(),
             uid: 61200,
             home: "/var/lib/web".into(),
+            groups: vec![44],
             members: vec!["api".into(), "db".into()],
         }
     }

@@ -1,5 +1,6 @@
 //! The daemon: one of it, with its socket, its leases, and an end if nobody needs it.
 
+mod accounts;
 mod background;
 mod look_ups;
 
@@ -223,6 +224,7 @@ async fn accept(
     // The first time is now: for what the former daemon left half-done.
     let mut retry = tokio::time::interval(RETRY);
     let mut ends = tokio::spawn(Arc::clone(watcher).run());
+    tokio::spawn(accounts::follow(Arc::clone(watcher)));
     let manager = watcher.manager();
     loop {
         tokio::select! {

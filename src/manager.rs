@@ -9,6 +9,7 @@ mod groups;
 mod index;
 mod nesting;
 mod reach;
+mod shown;
 mod table;
 mod yard;
 
@@ -44,6 +45,7 @@ pub use clean::claim_lease;
 pub use equip::{Equipped, OwnNamespaces};
 use equip::{Learned, adopter};
 use groups::Groups;
+use shown::Showing;
 use table::{Standing, Table};
 use yard::Yard;
 
@@ -54,6 +56,8 @@ pub struct Manager {
     changed: Condvar,
     /// Where directories are looked at and changed.
     yard: Yard,
+    /// The services whose views have files of accounts of their own.
+    shown: Showing,
     /// One removal at a time: each finishes what others left half done.
     removing: Mutex<()>,
     ipc: Ipc,
@@ -106,6 +110,7 @@ impl Manager {
             changed: Condvar::new(),
             history: History::new(&boot_id, config.history_size),
             yard: Yard::default(),
+            shown: Showing::default(),
             removing: Mutex::default(),
             config: Mutex::new(Arc::new(config)),
             locks,
@@ -141,6 +146,9 @@ impl Manager {
         let equipped = found.and_then(|()| {
             self.refuse_reach(&spec, claim.uid)?;
             let mut equipped = self.equip(&spec, &claim, groups, progress)?;
+            if equipped.accounts.is_some() {
+                self.table().note_accounts(claim.uid, holder)?;
+            }
             self.control_group(&spec, claim.uid, &mut equipped)?;
             Ok(equipped)
         });
@@ -201,7 +209,8 @@ impl Manager {
         };
         self.table().refuse_second_name(spec.user(), claim.uid)?;
         let identity = identity(&spec, &claim)?;
-        let observed = self.look(&spec, &Learned::default())?;
+        let mut observed = self.look(&spec, &Learned::default())?;
+        observed.name_service.records = self.table().around(claim.uid.get());
         let plan = plan::plan(&spec, &identity, &observed)?;
         self.refuse_foreign_nests(&spec, &plan)?;
         let adopter = adopter(&spec, &identity, !plan.namespace.is_empty());
@@ -268,6 +277,7 @@ impl Manager {
     fn spread_news(&self) {
         let news = self.table().take_news();
         if !news.is_empty() {
+            self.shown.look_again();
             name_caches::refresh(&news);
         }
     }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::account_lines::Account;
+use crate::user_record::Record;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub struct NameService {
     pub program: Asks,
     /// Its user, and the dynamic users that it has to do with: whose groups it has, who have its group. Nobody, if that
     /// is not known yet.
-    pub accounts: Vec<Account>,
+    pub records: Vec<Record>,
 }
 
 impl Observed {

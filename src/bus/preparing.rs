@@ -10,9 +10,11 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::Progress;
 use crate::holder::{HeldBy, Watched};
 use crate::manager::{Adopted, Equipped, OwnNamespaces};
+use crate::observe::Stamps;
 use crate::protocol::{AcquireReply, PrepareReply};
 use crate::request::Request;
 use crate::sys::fault::{Point, reached};
+use crate::sys::own_namespaces::Kind;
 use crate::uid::Uid;
 use crate::watcher::Watcher;
 
@@ -32,7 +34,12 @@ pub(super) async fn prepare(
         let namespaces = equipped.build_namespaces();
         Ok((equipped, namespaces))
     });
-    let (equipped, namespaces) = equipped.await?;
+    let (equipped, mut namespaces) = equipped.await?;
+    if let (Some(accounts), Ok(built)) = (equipped.accounts, &namespaces) {
+        // Before its end can be told. The thread that built it is in it.
+        let kept = keep_view(&watcher, equipped.identity.uid, &holder, accounts, built).await;
+        namespaces = namespaces.and_then(|built| kept.map(|()| built));
+    }
     let ready = namespaces.and_then(|namespaces| {
         hold_all(&watcher, &equipped, &holder, caller)?;
         Ok(namespaces)
@@ -47,6 +54,27 @@ pub(super) async fn prepare(
     let namespaces = or_let_go(&watcher, equipped.identity.uid, holder, ready).await?;
     reached(Point::ReplyDue);
     Ok(reply(equipped, namespaces))
+}
+
+/// Sees to it that the files of accounts in the service's view follow the host's.
+async fn keep_view(
+    watcher: &Watcher,
+    uid: Uid,
+    holder: &HeldBy,
+    accounts: Stamps,
+    built: &OwnNamespaces,
+) -> Result<(), Failure> {
+    let mut built = built.iter();
+    let Some((_, mounts)) = built.find(|(kind, _)| *kind == Kind::Mounts) else {
+        return Ok(());
+    };
+    let copy = mounts.try_clone().or_fail(Stage::Namespace, "dup")?;
+    let holder = holder.clone();
+    let work = watcher.work(move |manager| {
+        manager.keep_view(uid, holder, &accounts, copy);
+        Ok(())
+    });
+    work.await
 }
 
 /// Watches the caller for its lease, and for those of the dynamic users whose groups it has.

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::table::record;
-use super::{Manager, log_failure};
+use super::{Manager, log_failure, shown};
 use crate::directory_record::DirectoryRecord;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::holder::{HeldBy, Holder, Watched};
@@ -78,7 +78,9 @@ impl Manager {
         search_right::sweep(table.leases());
         let known: Vec<(UserName, Uid)> = named().filter_map(who).collect();
         let any = table.leases().next().is_some();
+        let shown = shown::holders(table.leases());
         drop(table);
+        self.shown.find_again(shown);
         self.open_registry(&known);
         log_failure(self.publish_ranges());
         if any {

@@ -25,6 +25,8 @@ impl Manager {
     pub fn holder_ended(&self, uid: Uid, holder: &HeldBy) -> Result<(), Failure> {
         let last = self.table().let_go(uid, holder);
         reached(Point::HolderEnded);
+        // Before its copies go: nobody makes them anew then.
+        self.shown.forget(uid, holder);
         let ended = match last {
             Some(lease) => self.take_back(&lease),
             None => {

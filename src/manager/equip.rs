@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use super::groups::Groups;
 use super::{Claim, Manager, identity};
 use crate::apply::{Gift, NotYet, Prepared, Views, build_namespace};
+use crate::account_lines::Database;
 use crate::command_text::Privilege;
 use crate::control_group::ControlGroup;
 use crate::directives::{Namespaces, Users, WorkingDirectory};
@@ -13,9 +14,9 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::{self, OnProgress};
 use crate::group;
 use crate::level::Level;
-use crate::observe::{self, is_behind};
+use crate::observe::{self, Stamps, is_behind};
 use crate::observed::{Entry, Observed};
-use crate::plan::{self, Adopter, Identity, Plan, Step};
+use crate::plan::{self, Action, Adopter, Identity, Plan, Step};
 use crate::spec::Spec;
 use crate::surroundings::explained;
 use crate::sys::fault::{Point, reached};
@@ -46,6 +47,8 @@ pub struct Equipped {
     pub unenforced: Vec<(&'static str, String)>,
     /// How much stands between it and the host.
     pub level: Level,
+    /// What the host's files of accounts were, if its view has copies of them.
+    pub accounts: Option<Stamps>,
     namespaces: Namespaces,
     host_name: Option<String>,
     has_host_name: bool,
@@ -102,6 +105,15 @@ impl Equipped {
         }
         built.extend(users.map(|namespace| (Kind::Users, namespace)));
         Ok(built)
+    }
+
+    /// Whether its view has files of accounts of its own.
+    fn shows_accounts(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| {
+            let attaches = matches!(&step.action, Action::AttachView { .. });
+            attaches && Database::ALL.iter().any(|it| it.path() == step.path)
+        })
     }
 
     /// A user namespace in which the service is who it is.
@@ -231,7 +243,10 @@ impl Manager {
         // What a plan expects is what its steps find.
         let _ground = self.yard.enter(spec.grounds());
         loop {
-            let observed = self.look(spec, &learned)?;
+            // Before anything is read of them: what changes from here on is seen.
+            let accounts = observe::stamps();
+            let mut observed = self.look(spec, &learned)?;
+            observed.name_service.records = self.table().around(claim.uid.get());
             let plan = plan::plan(spec, &identity, &observed)?;
             self.refuse_foreign_nests(spec, &plan)?;
             if !plan.made.is_empty() {
@@ -261,14 +276,10 @@ impl Manager {
                         continue;
                     }
                     drop(table);
-                    return Ok(equipped(
-                        spec,
-                        identity,
-                        &observed,
-                        plan,
-                        views,
-                        groups.held,
-                    ));
+                    let mut equipped =
+                        equipped(spec, identity, &observed, plan, views, groups.held);
+                    equipped.accounts = equipped.shows_accounts().then_some(accounts);
+                    return Ok(equipped);
                 }
                 Prepared::NotYet(why) => why,
             };
@@ -377,6 +388,7 @@ fn equipped(
         namespaces: spec.settings().namespaces.clone(),
         held,
         control_group: None,
+        accounts: None,
         unenforced: spec.lost().to_vec(),
         level: spec.level(),
         host_name: filters.hostname.clone(),

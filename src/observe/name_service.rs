@@ -48,7 +48,7 @@ pub(super) fn look(spec: &Spec) -> NameService {
         passwd: account_file(Database::Passwd),
         group: account_file(Database::Group),
         program,
-        accounts: Vec::new(),
+        records: Vec::new(),
     }
 }
 
@@ -113,6 +113,18 @@ fn account_file(database: Database) -> AccountFile {
         Ok(()) => AccountFile::There,
         Err(why) => AccountFile::Unusable(why),
     }
+}
+
+/// Which files of accounts the host has, and in which state: device, inode, size, and when each was changed.
+pub type Stamps = [Option<(u64, u64, i64, i64, u64)>; 2];
+
+/// What the host's files of accounts are at this moment.
+pub fn stamps() -> Stamps {
+    Database::ALL.map(|database| {
+        let found = rustix::fs::stat(database.path()).ok()?;
+        let (seconds, rest) = (found.st_ctime, found.st_ctime_nsec);
+        Some((found.st_dev, found.st_ino, found.st_size, seconds, rest))
+    })
 }
 
 /// Whether a file of accounts can be shown with lines added.

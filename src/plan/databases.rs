@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 use super::Identity;
-use crate::account_lines::{Account, Database};
+use crate::account_lines::Database;
 use crate::directives::{Access, TemporaryFileSystem, UserDatabase};
 use crate::exec_directory::lies_in;
 use crate::failure::{Failure, Stage};
-use crate::layout::{HOME, RUN, VIEWS};
+use crate::layout::{RUN, VIEWS};
 use crate::observed::{AccountFile, Asks, Module, Observed};
 use crate::spec::Spec;
+use crate::user_record::Record;
 
 /// What the host's look-ups are told by.
 const SWITCH: &str = "/etc/nsswitch.conf";
@@ -147,20 +148,14 @@ fn unusable(spec: &Spec, observed: &Observed, database: Database) -> Option<Stri
 }
 
 fn copy(identity: &Identity, observed: &Observed, database: Database) -> Shown {
-    let known = &observed.name_service.accounts;
-    let own = [Account {
-        name: identity.user.clone(),
-        uid: identity.uid.get(),
-        home: HOME.into(),
-        members: Vec::new(),
-    }];
-    let accounts = if known.is_empty() { &own[..] } else { known };
+    let known = &observed.name_service.records;
+    let nobody = std::iter::empty();
+    let own = Record::new(&identity.user, identity.uid.get(), None, &[], nobody);
+    let own = known.is_empty().then_some(&own);
+    let records = known.iter().chain(own);
     Shown {
         database,
         path: format!("{VIEWS}/{}/{}", identity.uid, database.name()),
-        lines: accounts
-            .iter()
-            .map(|account| database.line(account))
-            .collect(),
+        lines: records.map(|record| database.line(record)).collect(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Table;
 use crate::failure::{Failure, Stage};
+use crate::holder::HeldBy;
 use crate::lease::Lease;
 use crate::spec::Spec;
 use crate::uid::Uid;
@@ -32,6 +33,20 @@ impl Table {
             lease.passes.extend(paths);
             lease.passes.sort();
             lease.passes.dedup();
+        })
+    }
+
+    /// Notes that the view of a holder is about to have files of accounts of its own.
+    pub(in crate::manager) fn note_accounts(
+        &mut self,
+        uid: Uid,
+        by: &HeldBy,
+    ) -> Result<(), Failure> {
+        self.change(uid, |lease| {
+            let mut holders = lease.holders.iter_mut();
+            if let Some(holder) = holders.find(|holder| holder.by == *by) {
+                holder.shows_accounts = true;
+            }
         })
     }
 

@@ -1,5 +1,7 @@
 //! What everybody may know of the users in the table.
 
+use std::collections::BTreeSet;
+
 use super::Table;
 use crate::failure::Failure;
 use crate::lease::Lease;
@@ -28,6 +30,24 @@ impl Table {
     pub(in crate::manager) fn joiners(&self) -> Vec<&Lease> {
         let all = self.leases.values().map(Box::as_ref);
         all.filter(|lease| !lease.uses.is_empty() && lease.state.has_its_name())
+            .collect()
+    }
+
+    /// What there is to know of the user of a lease, and of those that it has to do with: whose groups its processes have,
+    /// and who has its group.
+    pub(in crate::manager) fn around(&self, uid: u32) -> Vec<Record> {
+        let Some(own) = self.leases.get(&uid).filter(|lease| lease.dynamic) else {
+            return Vec::new();
+        };
+        let joiners = self.joiners();
+        let used = own.uses.iter().filter_map(|uid| self.leases.get(uid));
+        let used = used.map(Box::as_ref);
+        let used = used.filter(|lease| lease.dynamic && lease.state.has_its_name());
+        let members = joiners.iter().filter(|lease| lease.uses.contains(&uid));
+        let all = [own.as_ref()].into_iter().chain(used).chain(members.copied());
+        let mut known = BTreeSet::new();
+        all.filter(|lease| known.insert(lease.uid))
+            .map(|lease| record(lease, &joiners))
             .collect()
     }
 

@@ -1,0 +1,206 @@
+//! Services whose views have files of accounts of their own, which follow the host's.
+//!
+//! Whenever `useradd` replaces a file on the host the kernel takes its copy out of all views (see
+//! [`crate::apply::show`]). The namespaces are kept open, so that the copies can be shown again at once; a daemon that
+//! comes after another one finds them through the services' processes, as `dynuser enter` does.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Manager;
+use crate::account_lines::Database;
+use crate::apply::{Copy, show, write_database};
+use crate::failure::{OrFail, Stage};
+use crate::holder::{HeldBy, Watched};
+use crate::inside;
+use crate::layout::VIEWS;
+use crate::lease::Lease;
+use crate::life::State;
+use crate::observe::{self, Stamps};
+use crate::sys::own_namespaces::Kind;
+use crate::uid::Uid;
+
+/// One of them.
+#[derive(Debug)]
+struct Viewer {
+    uid: u32,
+    holder: HeldBy,
+    /// The mount namespace; nothing, if it was another daemon that built it and nobody was found in it yet.
+    namespace: Option<OwnedFd>,
+    /// What the host's files were when its copies were shown last; nothing, if it may have others than there are by now.
+    seen: Option<Stamps>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Showing {
+    /// Whoever changes copies, or shows them, has this lock. It is never asked for by somebody who has the table's.
+    viewers: Mutex<Vec<Viewer>>,
+    news: Notify,
+}
+
+impl Showing {
+    fn viewers(&self) -> MutexGuard<'_, Vec<Viewer>> {
+        self.viewers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is shown may be old.
+    pub(super) fn look_again(&self) {
+        self.news.notify_one();
+    }
+
+    /// A holder has ended: its view is not kept any longer, and nobody is about to change it.
+    pub(super) fn forget(&self, uid: Uid, holder: &HeldBy) {
+        let mut viewers = self.viewers();
+        viewers.retain(|it| it.uid != uid.get() || it.holder != *holder);
+        if viewers.is_empty() {
+            self.news.notify_one();
+        }
+    }
+
+    /// Those that another daemon has built are looked for from now on.
+    pub(super) fn find_again(&self, holders: Vec<(u32, HeldBy)>) {
+        let mut viewers = self.viewers();
+        viewers.extend(holders.into_iter().map(|(uid, holder)| Viewer {
+            uid,
+            holder,
+            namespace: None,
+            seen: None,
+        }));
+        self.news.notify_one();
+    }
+}
+
+/// The holders of leases whose views have files of accounts of their own.
+pub(super) fn holders<'a>(leases: impl Iterator<Item = &'a Lease>) -> Vec<(u32, HeldBy)> {
+    let running = leases.filter(|lease| lease.state == State::Running);
+    let all = running.flat_map(|lease| lease.holders.iter().map(|holder| (lease.uid, holder)));
+    all.filter(|(_, holder)| holder.shows_accounts)
+        .map(|(uid, holder)| (uid, holder.by.clone()))
+        .collect()
+}
+
+impl Manager {
+    /// Keeps a view that was built with files of accounts of its own. Not for a thread that is in it.
+    pub fn keep_view(&self, uid: Uid, holder: HeldBy, accounts: &Stamps, namespace: OwnedFd) {
+        let mut viewers = self.shown.viewers();
+        viewers.retain(|it| it.uid != uid.get() || it.holder != holder);
+        // Those of the same user may have the copy that was there before this one.
+        for other in viewers.iter_mut().filter(|it| it.uid == uid.get()) {
+            other.seen = None;
+        }
+        viewers.push(Viewer {
+            uid: uid.get(),
+            holder,
+            namespace: Some(namespace),
+            seen: Some(*accounts),
+        });
+        self.renew(&mut viewers, Some(uid.get()));
+        if viewers.len() == 1 {
+            self.shown.look_again();
+        }
+    }
+
+    /// Waits until what is shown may be old for another reason than the host's files.
+    pub async fn view_news(&self) {
+        self.shown.news.notified().await;
+    }
+
+    /// Whether there are services whose views follow the host's files of accounts, and whether some are still to be
+    /// found.
+    pub fn views(&self) -> (bool, bool) {
+        let viewers = self.shown.viewers();
+        let lost = viewers.iter().any(|it| it.namespace.is_none());
+        (!viewers.is_empty(), lost)
+    }
+
+    /// Makes all views show what the host's files of accounts say now, with the lines of dynamic users.
+    pub fn renew_views(&self) {
+        self.renew(&mut self.shown.viewers(), None);
+    }
+
+    fn renew(&self, viewers: &mut [Viewer], only: Option<u32>) {
+        // Before anything is read of them: what changes from here on is seen the next time.
+        let now = observe::stamps();
+        let mut all: BTreeMap<u32, Vec<&mut Viewer>> = BTreeMap::new();
+        for viewer in viewers.iter_mut() {
+            if only.is_none_or(|uid| uid == viewer.uid) {
+                all.entry(viewer.uid).or_default().push(viewer);
+            }
+        }
+        for (uid, viewers) in all {
+            let (copies, new) = self.write_copies(uid);
+            for viewer in viewers {
+                if viewer.namespace.is_none() {
+                    viewer.namespace = self.find_view(uid, &viewer.holder);
+                }
+                let is_old = new || viewer.seen != Some(now);
+                let Some(namespace) = viewer.namespace.as_ref().filter(|_| is_old) else {
+                    continue;
+                };
+                let shown = show(namespace, &copies);
+                viewer.seen = shown.is_ok().then_some(now);
+                if let Err(failure) = shown {
+                    tracing::warn!(uid, %failure, "a service may not find its user");
+                }
+            }
+        }
+    }
+
+    /// Writes the copies of one user's services anew. Gives those that there are, and whether one says something new.
+    fn write_copies(&self, uid: u32) -> (Vec<Copy>, bool) {
+        let mut new = false;
+        let records = self.table().around(uid);
+        let copies = Database::ALL.into_iter().filter_map(|database| {
+            let path = format!("{VIEWS}/{uid}/{}", database.name());
+            let lines: Vec<String> = records.iter().map(|it| database.line(it)).collect();
+            // One that a service was never given is none that it gets now.
+            if records.is_empty() || !std::fs::exists(&path).unwrap_or(true) {
+                return None;
+            }
+            let written = observe::is_usable(database)
+                .map_err(Into::into)
+                .and_then(|()| write_database(database, &path, &lines));
+            match written {
+                Ok(written) => new |= written,
+                // The old copy still has the user.
+                Err(error) => {
+                    let file = database.path();
+                    tracing::warn!(uid, file, %error, "the services of a user see what it was");
+                }
+            }
+            Some(Copy { database, path })
+        });
+        (copies.collect(), new)
+    }
+
+    /// The mount namespace of a service that another daemon has built.
+    fn find_view(&self, uid: u32, by: &HeldBy) -> Option<OwnedFd> {
+        let lease = self.table().lease(Uid::of_host(uid)?)?.clone();
+        let holder = lease.holders.iter().find(|holder| holder.by == *by)?;
+        let found = by
+            .reopen()
+            .or_fail(Stage::Namespace, &holder.service)
+            .and_then(|watched| match watched {
+                // Its end is about to be told.
+                None | Some(Watched::Descriptor(_)) => Ok(None),
+                Some(Watched::Process(pidfd)) => {
+                    inside::find(&lease, holder, &pidfd, true).map(Some)
+                }
+            });
+        match found {
+            Ok(found) => {
+                let mut spaces = found?.namespaces.into_iter();
+                let mounts = spaces.find(|(kind, _)| *kind == Kind::Mounts);
+                mounts.map(|(_, namespace)| namespace)
+            }
+            Err(failure) => {
+                tracing::debug!(uid, %failure, "no view yet");
+                None
+            }
+        }
+    }
+}

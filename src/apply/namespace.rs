@@ -15,6 +15,9 @@ use crate::sys::mount::{self, Change};
 use crate::sys::own_namespaces::{self, Kind};
 use crate::sys::{SysError, SysResult, fs as files};
 
+/// How often it is tried to put something on a file that is replaced at the same moment.
+const TRIES: usize = 8;
+
 /// Carries out the steps that make a namespace, and gives it. The calling thread is in it from
 /// [`Action::Unshare`] on, for good.
 ///
@@ -57,8 +60,7 @@ fn namespace_step(step: &Step, views: &mut Views) -> Result<(), Reason> {
             if let Some(inside) = inside {
                 make_mount_point(inside, path, &view)?;
             }
-            let Place { parent, name } = place::find(path)?;
-            mount::attach(view, files::pin_beneath(parent, &name)?)?;
+            attach(&view, path)?;
         }
         Action::LinkInside { target, inside } => {
             let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -74,6 +76,19 @@ fn namespace_step(step: &Step, views: &mut Views) -> Result<(), Reason> {
         other => return inside::step(path, other, views),
     }
     Ok(())
+}
+
+/// Attaches a view. Somebody may be replacing the file that it is to lie on (`useradd` does that to `/etc/passwd`).
+fn attach(view: &OwnedFd, path: &str) -> SysResult<()> {
+    for _ in 1..TRIES {
+        let Place { parent, name } = place::find(path)?;
+        match mount::attach(view, files::pin_beneath(parent, &name)?) {
+            Err(error) if error.errno == Errno::NOENT => {}
+            attached => return attached,
+        }
+    }
+    let Place { parent, name } = place::find(path)?;
+    mount::attach(view, files::pin_beneath(parent, &name)?)
 }
 
 /// Makes a mount writable again.

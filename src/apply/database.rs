@@ -64,9 +64,10 @@ fn remove_old(directory: &Path) -> std::io::Result<()> {
             .as_encoded_bytes()
             .starts_with(FORMER.as_bytes());
         // When it was given its name.
-        let named = u64::try_from(entry.metadata()?.ctime()).map(Duration::from_secs);
-        let named = named.map_or(SystemTime::UNIX_EPOCH, |age| SystemTime::UNIX_EPOCH + age);
-        let age = SystemTime::now().duration_since(named).unwrap_or_default();
+        let named = u64::try_from(entry.metadata()?.ctime()).unwrap_or(0);
+        let named = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(named));
+        let age = named.and_then(|named| SystemTime::now().duration_since(named).ok());
+        let age = age.unwrap_or_default();
         if former && age > KEPT {
             fs::remove_file(entry.path())?;
         }

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use super::groups::Groups;
-use super::{Claim, Manager, identity};
+use super::{Claim, Manager, identity, shown};
 use crate::apply::{Gift, NotYet, Prepared, Views, build_namespace};
-use crate::account_lines::Database;
 use crate::command_text::Privilege;
 use crate::control_group::ControlGroup;
 use crate::directives::{Namespaces, Users, WorkingDirectory};
@@ -16,7 +15,7 @@ use crate::group;
 use crate::level::Level;
 use crate::observe::{self, Stamps, is_behind};
 use crate::observed::{Entry, Observed};
-use crate::plan::{self, Action, Adopter, Identity, Plan, Step};
+use crate::plan::{self, Adopter, Identity, Plan, Step};
 use crate::spec::Spec;
 use crate::surroundings::explained;
 use crate::sys::fault::{Point, reached};
@@ -105,15 +104,6 @@ impl Equipped {
         }
         built.extend(users.map(|namespace| (Kind::Users, namespace)));
         Ok(built)
-    }
-
-    /// Whether its view has files of accounts of its own.
-    fn shows_accounts(&self) -> bool {
-        let mut steps = self.steps.iter();
-        steps.any(|step| {
-            let attaches = matches!(&step.action, Action::AttachView { .. });
-            attaches && Database::ALL.iter().any(|it| it.path() == step.path)
-        })
     }
 
     /// A user namespace in which the service is who it is.
@@ -278,7 +268,7 @@ impl Manager {
                     drop(table);
                     let mut equipped =
                         equipped(spec, identity, &observed, plan, views, groups.held);
-                    equipped.accounts = equipped.shows_accounts().then_some(accounts);
+                    equipped.accounts = shown::are_in(&equipped.steps).then_some(accounts);
                     return Ok(equipped);
                 }
                 Prepared::NotYet(why) => why,

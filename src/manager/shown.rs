@@ -20,6 +20,7 @@ use crate::layout::VIEWS;
 use crate::lease::Lease;
 use crate::life::State;
 use crate::observe::{self, Stamps};
+use crate::plan::{Action, Step};
 use crate::sys::own_namespaces::Kind;
 use crate::uid::Uid;
 
@@ -72,6 +73,14 @@ impl Showing {
         }));
         self.news.notify_one();
     }
+}
+
+/// Whether steps make a view with files of accounts of its own.
+pub(super) fn are_in(steps: &[Step]) -> bool {
+    steps.iter().any(|step| {
+        let attaches = matches!(&step.action, Action::AttachView { .. });
+        attaches && Database::ALL.iter().any(|it| it.path() == step.path)
+    })
 }
 
 /// The holders of leases whose views have files of accounts of their own.

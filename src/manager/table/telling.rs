@@ -44,7 +44,10 @@ impl Table {
         let used = used.map(Box::as_ref);
         let used = used.filter(|lease| lease.dynamic && lease.state.has_its_name());
         let members = joiners.iter().filter(|lease| lease.uses.contains(&uid));
-        let all = [own.as_ref()].into_iter().chain(used).chain(members.copied());
+        let all = [own.as_ref()]
+            .into_iter()
+            .chain(used)
+            .chain(members.copied());
         let mut known = BTreeSet::new();
         all.filter(|lease| known.insert(lease.uid))
             .map(|lease| record(lease, &joiners))

@@ -1,11 +1,9 @@
 /* Asks the module for whatever comes to mind, while links say whatever comes to mind. Usage: fuzz MODULE SECONDS:SEED
  *
- * Every answer is compared with what another reader of the same links says (`read_text` and below), and nothing outside
+ * Every answer is compared with what another reader of the same links says (reader.h), and nothing outside
  * the caller's memory may change: buffers, names and lists of groups end where a page ends that nobody may touch. The
  * same seed asks the same questions in the same order. */
 #define _GNU_SOURCE
-#include <ctype.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -13,8 +11,9 @@
 static unsigned long long seed, turn;
 #define CONTEXT() fprintf(stderr, "seed %llu, turn %llu: ", seed, turn)
 #include "module.h"
+#include "reader.h"
 
-enum { POOL = 24, MOST = 4000, FILE_MOST = 4095, ROOM = 36864, GROUP_ROOM = 4096 };
+enum { POOL = 24, ROOM = 36864, GROUP_ROOM = 4096 };
 
 static uint64_t state;
 static uint64_t random_number(void) {
@@ -34,7 +33,6 @@ static char *before_guard(size_t length) {
 
 /* ---- the table, here and in /run ---- */
 
-struct link { char key[40]; size_t length; char target[FILE_MOST + 1]; };
 static struct link by_name[POOL], by_number[POOL], ranges_link;
 
 static void letters(char *to, unsigned length) {
@@ -156,62 +154,7 @@ static void change_ranges(void) {
     put(&ranges_link, "ranges");
 }
 
-/* ---- the other reader ---- */
-
-struct text {
-    char key[FILE_MOST + 1], home[FILE_MOST + 1], words[FILE_MOST + 1];
-    size_t group_count, member_count;
-    gid_t groups[MOST];
-    const char *members[MOST];
-};
-
-static int is_name(const char *word) {
-    size_t length = strlen(word);
-    if (!length || length > 31 || !(isalpha((unsigned char)*word) || *word == '_')) return 0;
-    return strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789-") == length;
-}
-
-static int is_number(const char *word, unsigned *number) {
-    char again[24];
-    if (!isdigit((unsigned char)*word) || strlen(word) > 10) return 0;
-    unsigned long long value = strtoull(word, 0, 10);
-    snprintf(again, sizeof again, "%llu", value);
-    if (value > UINT32_MAX || strcmp(again, word)) return 0;
-    *number = (unsigned)value;
-    return 1;
-}
-
-static int handed_out(unsigned number) {
-    return number && number != 65534 && number != 65535 && number < 1u << 31;
-}
-
-static int read_text(const struct link *link, struct text *text) {
-    size_t colons = 0;
-    if (!link->length || link->length > MOST || link->target[link->length - 1] == ':') return 0;
-    for (size_t i = 0; i < link->length; i++) colons += link->target[i] == ':';
-    if (colons > 3) return 0;
-    strcpy(text->words, link->target);
-    char *rest = text->words;
-    strcpy(text->key, strsep(&rest, ":"));
-    const char *home = rest ? strsep(&rest, ":") : "";
-    char *groups = rest ? strsep(&rest, ":") : "", *members = rest ? rest : "";
-    strcpy(text->home, *home ? home : "/");
-    if (*home && (*home != '/' || !home[1] || strlen(home) > 255)) return 0;
-    for (const char *at = home; *at; at++)
-        if ((unsigned char)*at < 32 || *at == 127) return 0;
-    text->group_count = text->member_count = 0;
-    while (groups && (*groups || text->group_count)) {
-        unsigned number;
-        if (!is_number(strsep(&groups, ","), &number) || !number || number == UINT32_MAX) return 0;
-        text->groups[text->group_count++] = number;
-    }
-    while (members && (*members || text->member_count)) {
-        char *member = strsep(&members, ",");
-        if (!is_name(member)) return 0;
-        text->members[text->member_count++] = member;
-    }
-    return 1;
-}
+/* ---- what the table says, as the other reader has it ---- */
 
 static struct text text;
 
@@ -233,35 +176,12 @@ static int numbered(unsigned number, struct user *user) {
     return 0;
 }
 
-struct range { unsigned first, last; };
-
-/* The ranges that the link tells; those that everybody knows if it makes no sense. */
-static size_t read_ranges(struct range *ranges) {
-    static const struct range known = {61184, 65519};
-    static char words[FILE_MOST + 1];
-    size_t count = 0;
-    unsigned long long numbers = 0;
-    ranges[0] = known;
-    if (!ranges_link.length || ranges_link.length > 200) return 1;
-    strcpy(words, ranges_link.target);
-    for (char *rest = words; rest;) {
-        char *last = strsep(&rest, ","), *first = strsep(&last, "-");
-        struct range it;
-        if (!is_number(first, &it.first) || !is_number(last ? last : first, &it.last) || it.first > it.last ||
-            it.last > INT32_MAX || (count && it.first <= ranges[count - 1].last))
-            return ranges[0] = known, 1;
-        ranges[count++] = it;
-        numbers += it.last - it.first + 1ULL;
-    }
-    return numbers > 1 << 20 ? ranges[0] = known, 1 : count;
-}
-
 /* How far each walk is. */
 static struct { unsigned place; int over; } walks[KINDS];
 
 static int next_of_walk(enum kind kind, struct user *user) {
     struct range ranges[256];
-    size_t count = read_ranges(ranges);
+    size_t count = read_ranges(&ranges_link, ranges);
     if (walks[kind].over) return 0;
     for (size_t i = 0; i < count; i++) {
         if (ranges[i].last < walks[kind].place) continue;

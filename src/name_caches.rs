@@ -109,8 +109,9 @@ fn is_wrong(changed: &Changed) -> bool {
         Question::Group(name()),
         Question::Group(number()),
     ];
-    for question in questions {
-        let said = match nscd::ask(&question, PATIENCE) {
+    let mut right = 0_usize;
+    for question in &questions {
+        let said = match nscd::ask(question, PATIENCE) {
             Ok(Some(Said::Answer(said))) => said,
             Ok(Some(Said::Nothing)) => continue,
             Ok(None) => return false,
@@ -126,11 +127,13 @@ fn is_wrong(changed: &Changed) -> bool {
             }
             continue;
         };
-        if is_right(&said, record) {
-            KNOWS_OURS.store(true, Ordering::Relaxed);
-        } else {
+        if !is_right(&said, record) {
             return KNOWS_OURS.load(Ordering::Relaxed);
         }
+        right = right.saturating_add(1);
+    }
+    if right == questions.len() {
+        KNOWS_OURS.store(true, Ordering::Relaxed);
     }
     false
 }

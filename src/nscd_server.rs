@@ -5,6 +5,7 @@
 //! are not in the table of users come from NSS, on threads, within a deadline. What cannot be answered is left to the
 //! caller (`found` -1), and never called "no such user". Nothing is kept, so nothing is ever out of date.
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,8 +83,10 @@ fn tell(told: &mut Option<String>, why: String) {
 }
 
 async fn pause(changed: &mut watch::Receiver<()>) {
-    // That nobody can tell any more is the end of the daemon, and of this.
-    drop(timeout(PERIOD, changed.changed()).await);
+    if let Ok(Err(_)) = timeout(PERIOD, changed.changed()).await {
+        // Nobody can tell any more: the daemon is about to end, and this with it.
+        pending::<()>().await;
+    }
 }
 
 /// Serves until another server has taken the name of the socket, or it is not wanted any more. False if there was

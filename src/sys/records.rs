@@ -38,7 +38,7 @@ fn c_name(name: &[u8]) -> SysResult<CString> {
 fn user(key: &Key) -> SysResult<Option<Passwd>> {
     let read = |record: &libc::passwd| Passwd {
         name: bytes(record.pw_name),
-        password: bytes(record.pw_passwd),
+        password: password(record.pw_passwd),
         uid: record.pw_uid,
         gid: record.pw_gid,
         gecos: bytes(record.pw_gecos),
@@ -82,7 +82,7 @@ fn user(key: &Key) -> SysResult<Option<Passwd>> {
 fn group(key: &Key) -> SysResult<Option<Group>> {
     let read = |record: &libc::group| Group {
         name: bytes(record.gr_name),
-        password: bytes(record.gr_passwd),
+        password: password(record.gr_passwd),
         gid: record.gr_gid,
         members: members(record),
     };
@@ -136,6 +136,16 @@ fn members(record: &libc::group) -> Vec<Vec<u8>> {
     members
 }
 
+/// The password field. Some sources (NIS, LDAP) show root the hash itself, which is not for everybody to know: no hash of
+/// crypt(5) is shorter than 13 characters, no word that stands in its place is longer.
+fn password(pointer: *const libc::c_char) -> Vec<u8> {
+    let found = bytes(pointer);
+    match found.len() {
+        ..13 => found,
+        _ => b"x".into(),
+    }
+}
+
 fn bytes(pointer: *const libc::c_char) -> Vec<u8> {
     if pointer.is_null() {
         return Vec::new();
@@ -161,6 +171,19 @@ mod tests {
                 panic!("no group {key:?}");
             };
             assert_eq!((root.name, root.gid), (b"root".to_vec(), 0));
+        }
+    }
+
+    #[test]
+    fn a_hash_is_for_nobody() {
+        let shown = |text: &CStr| password(text.as_ptr());
+        assert_eq!(shown(c"abJnggxhB/yWI"), b"x");
+        assert_eq!(
+            shown(c"$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7"),
+            b"x"
+        );
+        for word in [c"x", c"*", c"!", c"", c"!*", c"*NP*"] {
+            assert_eq!(shown(word), word.to_bytes());
         }
     }
 

@@ -137,7 +137,7 @@ fn all_other_users_and_groups_are_as_the_host_knows_them() {
     arena
         .sh(
             "mkdir -p /usr/lib/extra && cp /etc/passwd /etc/group /usr/lib/extra
-             echo 'far:*:4711:4712:Far, Away:/home/f:/bin/sh' >> /usr/lib/extra/passwd
+             echo 'far:$6$salt$0123456789abcdef:4711:4712:Far, Away:/home/f:/bin/sh' >> /usr/lib/extra/passwd
              echo 'away:*:4712:' >> /usr/lib/extra/group
              echo 'many:x:4713:root,far,daemon' >> /usr/lib/extra/group",
         )
@@ -157,7 +157,7 @@ fn all_other_users_and_groups_are_as_the_host_knows_them() {
     ];
     for (program, _) in PROGRAMS {
         let found = look_up(&arena, program, &what);
-        let far = "far:*:4711:4712:Far, Away:/home/f:/bin/sh";
+        let far = "far:x:4711:4712:Far, Away:/home/f:/bin/sh";
         let many = "many:x:4713:root,far,daemon";
         let expected = [
             far,

@@ -268,6 +268,7 @@ fn an_executable_is_judged_by_what_it_is() {
     arena.put("/run/web.service", &unit("/usr/local/bin/who-musl"), 0o644);
     arena.put("/run/api.service", &unit("@who-shared x"), 0o644);
     for (file, shown) in [("/run/web.service", true), ("/run/api.service", false)] {
+        arena.wait_until_idle();
         let plan = arena
             .run(["dynuser", "run", "--dry-run", "--unit-file", file])
             .ok();

@@ -68,8 +68,7 @@ pub(super) const TABLE: &[Directive] = &[
             s.main_program = (!v.is_empty()).then(|| v.into());
             Ok(())
         },
-    )
-    .dynamic(),
+    ),
     function(
         "Group",
         "the first group: one of the host, or of another dynamic user",

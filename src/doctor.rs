@@ -7,11 +7,14 @@
 
 mod accounts;
 mod host;
+mod name_service;
 
 use std::fmt;
 
 use crate::config::{Config, FILE, FOLDER};
 use crate::uid::{UidRange, UidRanges, joined};
+
+pub use name_service::{Cache, Module, NameService, Tried};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,8 +154,8 @@ pub struct Facts {
     pub subgid: Text,
     /// `/etc/nsswitch.conf`.
     pub nsswitch: Text,
-    /// Where the NSS module is installed, if it is.
-    pub module: Option<String>,
+    /// What gives names to numbers, and what stands in between.
+    pub names: NameService,
     /// The leases, or why they cannot be read.
     pub leases: Result<Vec<LeaseFact>, String>,
     /// How many names the registry remembers, or what is wrong with it; nothing if it was not
@@ -176,7 +179,7 @@ pub fn findings(facts: &Facts) -> Vec<Finding> {
             host::user_namespace(path, map, &config.ranges, &mut found);
         }
     }
-    host::name_service(&facts.nsswitch, facts.module.as_deref(), &mut found);
+    name_service::check(&facts.nsswitch, &facts.names, &facts.config, &mut found);
     host::leases(
         &facts.leases,
         config.map(|config| &config.ranges),

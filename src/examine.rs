@@ -1,6 +1,8 @@
 //! Gathers the facts that [`crate::doctor`] judges. Changes nothing, asks no daemon, and needs root
 //! only to read a configuration that is for root alone.
 
+mod name_service;
+
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -20,9 +22,6 @@ use crate::surroundings;
 use crate::sys::SysError;
 use crate::sys::identity::identify;
 
-/// The module, as glibc calls it.
-const MODULE: &str = "libnss_dynuser.so.2";
-
 /// Looks at everything. `registry` says how many names the registry remembers, or what is wrong with
 /// it.
 pub fn look(registry: Option<Result<usize, String>>) -> Facts {
@@ -34,7 +33,7 @@ pub fn look(registry: Option<Result<usize, String>>) -> Facts {
         subuid: text("/etc/subuid"),
         subgid: text("/etc/subgid"),
         nsswitch: text("/etc/nsswitch.conf"),
-        module: module(),
+        names: name_service::look(),
         leases: leases().map_err(|failure| failure.to_string()),
         registry,
         kernel: kernel(),
@@ -71,30 +70,6 @@ fn text(path: &str) -> Text {
 /// A number in a file.
 fn number(path: &str) -> Option<u64> {
     text(path).ok()??.trim().parse().ok()
-}
-
-/// Where the module is: beside the C library that this program has loaded, or in another of the
-/// folders where one looks for libraries.
-fn module() -> Option<String> {
-    let maps = text("/proc/self/maps").ok().flatten().unwrap_or_default();
-    let loaded = maps.lines().filter_map(|line| {
-        let path = Path::new(line.split_ascii_whitespace().nth(5)?);
-        let libc = path.file_name()? == "libc.so.6";
-        libc.then(|| path.parent()?.to_str().map(String::from))?
-    });
-    let architecture = std::env::consts::ARCH;
-    let usual = [
-        format!("/lib/{architecture}-linux-gnu"),
-        format!("/usr/lib/{architecture}-linux-gnu"),
-        "/lib64".into(),
-        "/usr/lib64".into(),
-        "/lib".into(),
-        "/usr/lib".into(),
-    ];
-    loaded
-        .chain(usual)
-        .map(|folder| format!("{folder}/{MODULE}"))
-        .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file()))
 }
 
 fn leases() -> Result<Vec<LeaseFact>, Failure> {

@@ -345,6 +345,91 @@ fn the_name_service_is_looked_at() {
 }
 
 #[test]
+fn a_module_that_others_cannot_load_is_named_with_what_is_closed() {
+    let arena = host();
+    let find = "find /lib /usr/lib -name libnss_dynuser.so.2 | head -n 1 | xargs realpath";
+    let module = arena.sh(find).ok();
+    let module = module.trim();
+    arena.run(["chmod", "600", module]).ok();
+    let help = format!("chmod 644 {module}");
+    says(
+        &one(&arena),
+        "warning",
+        module,
+        &["closed to others", &help],
+    );
+    arena.run(["chmod", "644", module]).ok();
+    assert_eq!(trouble(&arena), Vec::<serde_json::Value>::new());
+    // Of another machine, and none at all.
+    arena
+        .sh(&format!(
+            "printf '\\263' | dd of={module} bs=1 seek=18 conv=notrunc 2>/dev/null"
+        ))
+        .ok();
+    says(&one(&arena), "warning", module, &["another machine"]);
+    arena.put(module, "#!/bin/sh", 0o644);
+    says(&one(&arena), "warning", module, &["is no library"]);
+}
+
+#[test]
+fn a_module_that_does_not_answer_is_found_by_asking_for_somebody() {
+    let arena = host();
+    let mut service = arena.spawn([
+        "dynuser",
+        "run",
+        "-u",
+        "wuff",
+        "sh",
+        "-c",
+        "echo up; read -r _",
+    ]);
+    assert_eq!(service.line(), "up");
+    assert_eq!(trouble(&arena), Vec::<serde_json::Value>::new());
+    arena.run(["chmod", "700", "/run/dynuser/users"]).ok();
+    let words = ["closed to others", "chmod 755 /run/dynuser/users"];
+    says(&one(&arena), "warning", "/run/dynuser/users", &words);
+    arena.run(["chmod", "755", "/run/dynuser/users"]).ok();
+    // A library like any other, without what is asked for.
+    let copy = "for m in $(find /lib /usr/lib -name libnss_dynuser.so.2); do cat \"$(ldconfig -p | sed -n 's/.*libz.so.1 .*=> //p;s/.*libm.so.6 .*=> //p' | head -n 1)\" > $m; done";
+    arena.sh(copy).ok();
+    says(
+        &one(&arena),
+        "warning",
+        "name service",
+        &["user wuff", "does not find it"],
+    );
+}
+
+#[test]
+fn nscd_and_programs_without_modules_are_told_of() {
+    let arena = host();
+    arena.sh("mkdir -p /run/nscd /var/cache/nscd; nscd").ok();
+    let _nscd = one(&arena);
+    says(
+        &one(&arena),
+        "note",
+        "/run/nscd/socket",
+        &["nscd (process", "restart it after a change"],
+    );
+    arena
+        .sh("nscd --shutdown; mkdir -p /run/systemd/userdb")
+        .ok();
+    support::wait_until("nscd has gone", || trouble(&arena).is_empty());
+    configure(&arena, "[Manager]\nUserDatabaseSocket=no\n");
+    says(
+        &one(&arena),
+        "note",
+        "/run/systemd/userdb",
+        &["UserDatabaseSocket=auto"],
+    );
+    configure(&arena, "");
+    arena.sh("touch /lib/ld-musl-x86_64.so.1").ok();
+    says(&one(&arena), "note", "musl", &["NscdSocket=yes"]);
+    configure(&arena, "[Manager]\nNscdSocket=yes\n");
+    assert_eq!(trouble(&arena), Vec::<serde_json::Value>::new());
+}
+
+#[test]
 fn leases_that_are_stuck_or_damaged_are_named() {
     let arena = host();
     // A command that stays root leaves a child that no signal of the user's reaches.

@@ -17,7 +17,19 @@ fn healthy() -> Facts {
         subuid: Ok(Some("alice:100000:65536\n".into())),
         subgid: Ok(None),
         nsswitch: Ok(Some(NSSWITCH.into())),
-        module: Some("/lib/libnss_dynuser.so.2".into()),
+        names: NameService {
+            module: Some(Module {
+                path: "/lib/libnss_dynuser.so.2".into(),
+                closed: None,
+                fault: None,
+            }),
+            table_closed: None,
+            tried: None,
+            cache: None,
+            glibc: true,
+            musl: false,
+            user_database: true,
+        },
         leases: Ok(Vec::new()),
         registry: Some(Ok(3)),
         kernel: Kernel {
@@ -220,43 +232,7 @@ fn ranges_of_systemd_are_compared() {
     one(&facts, &["warning ranges", "1879048191 are", "nspawn"]);
 }
 
-#[test]
-fn the_name_service_is_judged_by_place_and_file() {
-    let judge = |nsswitch: &str| trouble(&with(|facts| facts.nsswitch = text(nsswitch)));
-    for fine in [
-        NSSWITCH,
-        "passwd: dynuser\ngroup: files [SUCCESS=merge] dynuser systemd\n",
-        "passwd: files\npasswd : files dynuser # ours\ngroup:dynuser",
-        "passwd:files [NOTFOUND=continue] dynuser sss\ngroup: files dynuser",
-    ] {
-        assert_eq!(judge(fine), Vec::<String>::new(), "{fine}");
-    }
-    let missing = judge("passwd: files systemd\ngroup: files dynuser");
-    assert_eq!(missing.len(), 1);
-    assert!(
-        missing
-            .concat()
-            .contains("-> write: passwd: files dynuser systemd"),
-        "{missing:?}"
-    );
-    assert_eq!(judge("").len(), 2);
-    assert_eq!(
-        judge("# passwd: dynuser\npasswd: files # dynuser\ngroup: dynuser").len(),
-        1
-    );
-    let late = judge("passwd: files systemd dynuser\ngroup: dynuser");
-    assert!(
-        late.concat().starts_with("note") && late.concat().contains("before systemd"),
-        "{late:?}"
-    );
-    let never = judge("passwd: files [ NOTFOUND = return ] dynuser\ngroup: dynuser");
-    assert!(
-        never.concat().starts_with("warning") && never.concat().contains("[NOTFOUND=return]"),
-        "{never:?}"
-    );
-    let facts = with(|facts| facts.module = None);
-    one(&facts, &["warning libnss_dynuser.so.2", "not installed"]);
-}
+mod name_service;
 
 #[test]
 fn leases_that_are_stuck_are_named_with_what_frees_them() {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::failure::{Failure, OrFail, Stage};
 use crate::public_socket::{Connection, Limits, PublicSocket};
@@ -39,11 +39,11 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// How many bytes of a client are taken at once.
 const RECEIVED: usize = 1024;
 
-/// How many bytes of a list are sent at once.
-const BATCH: usize = 16 * 1024;
-
-/// How many users are looked at before others have their turn.
+/// How many users of a list are looked at in one turn.
 const TURN: usize = 64;
+
+/// How many bytes of them are told in one turn, and with them what is kept of a list.
+const BATCH: usize = 16 * 1024;
 
 /// The server, until it is dropped: then the socket is gone.
 #[derive(Debug)]
@@ -60,8 +60,10 @@ impl UserDatabaseServer {
     pub fn start(wanted: Wanted) -> Result<Self, Failure> {
         let (sender, receiver) = watch::channel(wanted);
         let (looked, first_look) = mpsc::sync_channel(1);
+        // Between two turns it is looked who else has come: else sixty turns of lists come before him.
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .event_interval(1)
             .build()
             .or_fail(Stage::Daemon, SERVICE)?;
         let thread = thread::Builder::new()
@@ -192,40 +194,59 @@ async fn converse(mut connection: Connection, users: Users) {
     }
 }
 
-/// Sends a list as fast as the client takes it. What it has not taken is not kept, but looked up when it is its turn.
+/// Sends a list as fast as the client takes it. What it has not taken is not kept, but looked up when it is its turn. Lists
+/// take turns: however many are asked for, somebody who looks up one user waits for one turn at most.
 async fn tell_all(
     connection: &mut Connection,
     mut listing: Listing,
     users: &Users,
 ) -> std::io::Result<()> {
-    let mut batch = Vec::new();
-    let mut steps = 0_usize;
     loop {
-        let (message, is_last) = listing.step(users).told().unwrap_or_default();
-        batch.extend_from_slice(&message);
-        if is_last || batch.len() >= BATCH {
+        let turn = users.turns.acquire().await;
+        let mut batch = Vec::new();
+        let mut is_last = false;
+        for _ in 0..TURN {
+            if let Some((message, last)) = listing.step(users).told() {
+                batch.extend_from_slice(&message);
+                is_last = last;
+            }
+            if is_last || batch.len() >= BATCH {
+                break;
+            }
+        }
+        drop(turn);
+        if !batch.is_empty() {
             connection.renew();
             connection.send(&batch).await?;
-            batch.clear();
         }
         if is_last {
             return Ok(());
         }
-        steps = steps.wrapping_add(1);
-        if steps.is_multiple_of(TURN) {
-            tokio::task::yield_now().await;
-        }
+        tokio::task::yield_now().await;
     }
 }
 
 /// The table in /run, and the host's own groups.
-#[derive(Clone, Debug, Default)]
-struct Users(Arc<Mutex<LocalGroups>>);
+#[derive(Clone, Debug)]
+struct Users {
+    groups: Arc<Mutex<LocalGroups>>,
+    /// One at a time, in the order in which they came.
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Users {
+    fn default() -> Self {
+        Self {
+            groups: Arc::default(),
+            turns: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
 
 impl Users {
     /// The host's groups as they are now.
     fn host_groups(&self) -> MutexGuard<'_, LocalGroups> {
-        let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = groups.renew() {
             tracing::warn!(%error, "the host's groups are not told");
         }

@@ -95,6 +95,8 @@ impl Step {
             Self::Message(message) => Some((message, false)),
             Self::Last(message) => Some((message, true)),
             Self::None => Some((Refusal::NoRecordFound.message(), true)),
+            // systemd says so, and tells one that is alone.
+            Self::TooMany => Some((Refusal::ExpectedMore.message(), true)),
             Self::Unavailable => Some((Refusal::ServiceNotAvailable.message(), true)),
         }
     }
@@ -143,8 +145,7 @@ fn reply_to(call: Call, table: &impl Table) -> Result<Answer, Refusal> {
             table,
         ),
         ("io.systemd.UserDatabase", "GetMemberships") => {
-            let listing = memberships_of(parameters, table)?;
-            Ok(many(listing, more, table))
+            memberships_of(parameters, more, table).map(Answer::Listing)
         }
         ("org.varlink.service", "GetInfo") => {
             texts(parameters, [])?;
@@ -244,50 +245,40 @@ fn record(
         Some(record) => Ok(Answer::Message(listing::user(&record, table, false))),
         None => {
             let what = if is_group { What::Groups } else { What::Users };
-            Ok(many(Listing::new(what, table)?, more, table))
-        }
-    }
-}
-
-/// A list for those who take one. Others get what systemd gives them: the only record, if there is but one.
-fn many(mut listing: Listing, more: bool, table: &impl Table) -> Answer {
-    if more {
-        return Answer::Listing(listing);
-    }
-    loop {
-        match listing.step(table).told() {
-            None => {}
-            Some((message, true)) => return Answer::Message(message),
-            Some((_, false)) => return Answer::Message(Refusal::ExpectedMore.message()),
+            Ok(Answer::Listing(Listing::new(what, more)))
         }
     }
 }
 
 /// Who is in which group, as far as it is asked for.
-fn memberships_of(parameters: Parameters, table: &impl Table) -> Result<Listing, Refusal> {
+fn memberships_of(
+    parameters: Parameters,
+    more: bool,
+    table: &impl Table,
+) -> Result<Listing, Refusal> {
     let [user, group, service] = texts(parameters, ["userName", "groupName", "service"])?;
     check_service(service)?;
     if let Some(user) = user {
         let record = by_name(&user, table)?.ok_or(Refusal::NoRecordFound)?;
         let mut all = memberships(&record, table);
         all.retain(|it| group.as_ref().is_none_or(|group| *group == it.group_name));
-        return Ok(Listing::of(all));
+        return Ok(Listing::of(all, more));
     }
     let Some(group) = group else {
-        return Ok(Listing::new(What::Memberships, table)?);
+        return Ok(Listing::new(What::Memberships, more));
     };
     if let Some(record) = by_name(&group, table)? {
         let members = record.members.into_iter().map(|user_name| Membership {
             user_name,
             group_name: record.name.clone(),
         });
-        return Ok(Listing::of(members.collect()));
+        return Ok(Listing::of(members.collect(), more));
     }
     let number = table
         .host_group_number(&group)
         .filter(|_| is_group_name(&group));
     let number = number.ok_or(Refusal::NoRecordFound)?;
-    Ok(Listing::new(What::Members(number, group), table)?)
+    Ok(Listing::new(What::Members(number, group), more))
 }
 
 fn describe(parameters: Parameters) -> Result<Answer, Refusal> {

@@ -25,7 +25,9 @@ pub enum Step {
     Last(Vec<u8>),
     /// There was nothing to list at all.
     None,
-    /// The table cannot be read any more.
+    /// There is more than one, and the client takes no more.
+    TooMany,
+    /// The table cannot be read, or not any more.
     Unavailable,
 }
 
@@ -33,8 +35,10 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Listing {
     what: What,
-    /// Who has not been looked at.
-    uids: std::vec::IntoIter<u32>,
+    /// The client takes more than one reply.
+    more: bool,
+    /// Who has not been looked at; `None` before the first step, which is the one that takes longest.
+    uids: Option<std::vec::IntoIter<u32>>,
     /// Of the one who was looked at last.
     memberships: std::vec::IntoIter<Membership>,
     /// What is to be told next, when it is known whether it is the last.
@@ -48,22 +52,22 @@ enum Kept {
 }
 
 impl Listing {
-    pub(super) fn new(what: What, table: &impl Table) -> Result<Self, Unavailable> {
-        Ok(Self {
+    pub(super) fn new(what: What, more: bool) -> Self {
+        Self {
             what,
-            uids: table.uids()?.into_iter(),
+            more,
+            uids: None,
             memberships: Vec::new().into_iter(),
             kept: None,
-        })
+        }
     }
 
     /// A list of these alone.
-    pub(super) fn of(memberships: Vec<Membership>) -> Self {
+    pub(super) fn of(memberships: Vec<Membership>, more: bool) -> Self {
         Self {
-            what: What::Memberships,
-            uids: Vec::new().into_iter(),
+            uids: Some(Vec::new().into_iter()),
             memberships: memberships.into_iter(),
-            kept: None,
+            ..Self::new(What::Memberships, more)
         }
     }
 
@@ -72,7 +76,16 @@ impl Listing {
         if let Some(membership) = self.memberships.next() {
             return self.tell(Some(Kept::Membership(membership)), table);
         }
-        let Some(uid) = self.uids.next() else {
+        let Some(uids) = &mut self.uids else {
+            return match table.uids() {
+                Ok(uids) => {
+                    self.uids = Some(uids.into_iter());
+                    Step::Nothing
+                }
+                Err(Unavailable) => Step::Unavailable,
+            };
+        };
+        let Some(uid) = uids.next() else {
             return self.tell(None, table);
         };
         match table.by_uid(uid) {
@@ -102,6 +115,9 @@ impl Listing {
         let Some(kept) = std::mem::replace(&mut self.kept, next) else {
             return if continues { Step::Nothing } else { Step::None };
         };
+        if continues && !self.more {
+            return Step::TooMany;
+        }
         let message = match &kept {
             Kept::Membership(membership) => reply(membership, continues),
             Kept::Record(record) if self.what == What::Groups => group(record, continues),

@@ -139,10 +139,14 @@ fn a_service_gets_nothing_mounted_anywhere_else() {
         );
         arena.run(["useradd", "human"]).ok();
         comes_to_know(&mut witness, "human", true);
-        assert_eq!(
-            ask(&mut service, "grep -q ^human: /etc/passwd || echo lost"),
-            "done"
-        );
+        wait_until("it sees the same", || {
+            let seen = ask(
+                &mut service,
+                "grep -q ^human: /etc/passwd && echo yes || echo no",
+            );
+            assert_eq!(service.line(), "done");
+            seen == "yes"
+        });
         arena.run(["userdel", "human"]).ok();
         comes_to_know(&mut witness, "human", false);
     }

@@ -312,7 +312,10 @@ fn without_a_store_the_next_daemon_takes_the_locks_again() {
     let arena = host();
     let service = sleeper(&arena, "wuff");
     kill_daemon(&arena);
-    arena.run(["flock", "-n", LOCK, "true"]).ok();
+    // Its last thread takes the lock with it.
+    wait_until("nobody has the lock", || {
+        arena.run(["flock", "-n", LOCK, "true"]).status.success()
+    });
     assert_ne!(uid_of(&arena, "other"), WUFF);
     assert_eq!(systemd_tries(&arena, WUFF), "busy\n");
     service.stop();

@@ -107,6 +107,8 @@ const fn row(
 
 const CAPABILITIES: &str = "all capability sets are empty: nothing can be regained by any exec";
 const HOME: &str = "HOME is always set: many programs insist on it (systemd #9652)";
+const RECORD: &str = "the record's home is the service's: ssh, git, pip and others look there (systemd #19537, #43727)";
+const MEMBERS: &str = "whoever has a group is told to be in it (systemd #4539)";
 const NO_MANAGER: &str = "there is no manager to talk to";
 const EXEC: &str = "state may hold programs (systemd #36295, #38443); nosuid stays";
 const NOT_MAPPED: &str = "a new directory belongs to the service on disk, so no mapping is needed";
@@ -119,6 +121,9 @@ const HIDDEN: &str =
 const RUN: &str =
     "/run stays read-only under any combination; systemd forgets it once there are more mounts";
 const ADMINISTRATORS: &str = "the configuration is the administrator's: systemd gives it to the service, which may rewrite it";
+
+/// The record of every dynamic user of systemd's.
+const NO_HOME: &str = "('NAME', 'x', UID, UID, 'Dynamic User', '/', '/usr/sbin/nologin')";
 
 /// The flags of an id-mapped directory under systemd.
 const MAPPED: &str = "rw,nosuid,nodev,noexec,idmapped";
@@ -147,6 +152,24 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
     row("status: Seccomp_filters", "3", "1", "one filter does it"),
     row("env: HOME", ABSENT, "/", HOME),
     row("env: HOME", ABSENT, "/var/lib/DIR", HOME),
+    row(
+        "id: getpwuid",
+        NO_HOME,
+        "('NAME', 'x', UID, UID, 'Dynamic User', '/var/lib/DIR', '/usr/sbin/nologin')",
+        RECORD,
+    ),
+    row(
+        "id: getpwuid",
+        NO_HOME,
+        "('NAME', 'x', UID, UID, 'Dynamic User', '/run/DIR', '/usr/sbin/nologin')",
+        RECORD,
+    ),
+    row(
+        "id: getgrgid",
+        "('mygroup', 'x', GID, [])",
+        "('mygroup', 'x', GID, ['NAME'])",
+        MEMBERS,
+    ),
     row("env: MEMORY_PRESSURE_WATCH", "*", ABSENT, NO_MANAGER),
     row("env: MEMORY_PRESSURE_WRITE", "*", ABSENT, NO_MANAGER),
     row("env: SYSTEMD_EXEC_PID", "*", ABSENT, NO_MANAGER),

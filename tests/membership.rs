@@ -208,3 +208,60 @@ fn a_crowd_is_told_as_far_as_there_is_room() {
     db.end();
     arena.wait_until_idle();
 }
+
+#[test]
+fn who_was_in_a_group_is_in_none_that_has_its_number_later() {
+    let arena = host();
+    arena.sh("mkdir -p /etc/dynuser").ok();
+    let conf = "[Manager]\nUIDRange=62000-62002\n";
+    arena.put("/etc/dynuser/dynuser.conf", conf, 0o644);
+    // Two services of one user, of which one has a group that exists only as long as it runs.
+    let (one, uid) = start(&arena, "one", &["User=both"]);
+    let two = || start(&arena, "two", &["User=both", "Group=team"]).0;
+    let alone = format!("uid={uid}(both) gid={uid}(both) groups={uid}(both)");
+    let team = || arena.run(["getent", "group", "team"]).stdout;
+    for crash in [false, true] {
+        let two = two();
+        assert!(team().ends_with(":both\n"), "{}", team());
+        assert!(ask(&arena, "id both").ends_with("(team)"));
+        if crash {
+            for daemon in arena.daemons() {
+                arena.run(["kill", "-KILL", &daemon]).ok();
+            }
+        }
+        two.end();
+        if crash {
+            arena.run(["dynuser", "run", "-u", "both", "true"]).ok();
+        }
+        wait_until("the group is gone", || team().is_empty());
+        assert_eq!(ask(&arena, "id both"), alone);
+    }
+    // Somebody gets that number.
+    let (three, _) = start(&arena, "three", &[]);
+    let (four, _) = start(&arena, "four", &[]);
+    for name in ["three", "four"] {
+        let record = ask(&arena, &format!("getent group {name}"));
+        assert!(record.ends_with(':'), "{record}");
+    }
+    assert_eq!(ask(&arena, "id both"), alone);
+    for service in [one, three, four] {
+        service.end();
+    }
+    arena.wait_until_idle();
+}
+
+#[test]
+fn a_group_is_noted_once_however_often_its_services_start() {
+    let arena = host();
+    let (one, uid) = start(&arena, "one", &["User=both", "Group=team"]);
+    let lease = || arena.sh(&format!("cat /run/dynuser/leases/{uid}")).ok();
+    for _ in 0..3 {
+        let words = "dynuser run -u two -p User=both -p Group=team true";
+        arena.run(words.split(' ')).ok();
+    }
+    let lease: serde_json::Value = serde_json::from_str(&lease()).unwrap();
+    assert_eq!(lease["uses"].as_array().unwrap().len(), 1, "{lease}");
+    assert!(ask(&arena, "id both").ends_with("(team)"));
+    one.end();
+    arena.wait_until_idle();
+}

@@ -30,6 +30,8 @@ impl Manager {
         let ended = match last {
             Some(lease) => self.take_back(&lease),
             None => {
+                // Who waits until nobody has its group may go on.
+                self.changed.notify_all();
                 log_failure(self.remove_unused(uid));
                 Ok(())
             }

@@ -276,6 +276,7 @@ impl Table {
         }
         let mut changed = Lease::clone(lease);
         let last = lease.holders.iter().all(mine);
+        let mut lost = Vec::new();
         if last {
             // It stays in the lease while that is ending: its directories are not free yet.
             changed.state = moved(lease, Event::LastHolderEnded)?;
@@ -284,11 +285,13 @@ impl Table {
         } else {
             changed.state = moved(lease, Event::HolderEnded)?;
             changed.drop_holder(holder);
+            lost = self.drop_lost_groups(&mut changed);
             log_failure(lease::save(&changed));
             reached(Point::HolderDropped);
         }
         self.put(changed.clone());
         self.tell(uid.get());
+        self.tell_all(&lost);
         last.then_some(changed)
     }
 
@@ -320,6 +323,9 @@ impl Table {
         if let Some(lease) = self.leases.remove(&uid) {
             self.index.remove(&lease);
             self.tell_all(&lease.uses);
+            if lease.dynamic {
+                self.leave_group(uid);
+            }
         }
         self.releasing.remove(&uid);
         self.given_up.remove(&uid);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Table;
 use crate::failure::Failure;
-use crate::lease::Lease;
+use crate::lease::{self, Lease};
 use crate::life::State;
 use crate::manager::log_failure;
 use crate::name_caches::Changed;
@@ -80,8 +80,61 @@ impl Table {
         std::mem::take(&mut self.news)
     }
 
+    /// Forgets the groups of other users that none of the holders of a lease has asked for who are still there: those users
+    /// end, and their numbers are somebody else's soon. Gives which.
+    pub(super) fn drop_lost_groups(&self, lease: &mut Lease) -> Vec<u32> {
+        let ours = &lease.holders;
+        // Whoever asked for the group of a user holds that one, too.
+        let is_held = |number: &u32| {
+            let other = self.leases.get(number);
+            other.is_some_and(|other| {
+                let mut theirs = other.holders.iter();
+                theirs.any(|theirs| ours.iter().any(|ours| ours.by == theirs.by))
+            })
+        };
+        let (held, lost): (Vec<u32>, Vec<u32>) = lease.uses.iter().partition(|it| is_held(it));
+        lease.uses = held;
+        lease.also_in.retain(|group| !lost.contains(group));
+        lost
+    }
+
+    /// The same for all leases, as they were found on disk.
+    pub(in crate::manager) fn drop_all_lost_groups(&mut self) {
+        let running = self.leases.values();
+        let running: Vec<Lease> = running
+            .filter(|lease| lease.state == State::Running && !lease.uses.is_empty())
+            .map(|lease| Lease::clone(lease))
+            .collect();
+        for mut lease in running {
+            if !self.drop_lost_groups(&mut lease).is_empty() {
+                log_failure(lease::save(&lease));
+                self.put(lease);
+            }
+        }
+    }
+
+    /// A number is free: nobody is in its group any more, whoever gets it next.
+    pub(super) fn leave_group(&mut self, number: u32) {
+        let mut left = Vec::new();
+        for lease in self.leases.values_mut() {
+            if lease.uses.contains(&number) || lease.also_in.contains(&number) {
+                lease.uses.retain(|other| *other != number);
+                lease.also_in.retain(|other| *other != number);
+                // On disk it may stay: there is no lease of that number, and the next daemon sees that.
+                log_failure(lease::save(lease));
+                left.push(lease.uid);
+            }
+        }
+        self.tell_all(&left);
+    }
+
     /// Notes that processes of a lease have the group of another one's user.
     pub(in crate::manager) fn note_use(&mut self, uid: Uid, other: Uid) -> Result<(), Failure> {
+        // Once, however often its services are started: what is noted is written with every change.
+        let is_known = |lease: &Lease| lease.uses.contains(&other.get());
+        if self.lease(uid).is_some_and(is_known) {
+            return Ok(());
+        }
         self.change(uid, |lease| lease.uses.push(other.get()))?;
         self.tell(other.get());
         Ok(())

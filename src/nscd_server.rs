@@ -5,9 +5,10 @@
 //! are not in the table of users come from NSS, on threads, within a deadline. What cannot be answered is left to the
 //! caller (`found` -1), and never called "no such user". Nothing is kept, so nothing is ever out of date.
 
+use std::collections::HashMap;
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -31,6 +32,10 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Threads that ask NSS, which is as many questions at the same time.
 const MOST_ASKED: usize = 32;
 
+/// How many of them one user has at most. A thread that hangs in NSS hangs for longer than its question, and whoever asked
+/// may ask once more: the limit of connections alone would let him have them all.
+const MOST_ASKED_BY_USER: usize = 8;
+
 /// How long a question may wait for one of them: where all wait for a server that is down, the caller asks by itself.
 const QUEUE: Duration = Duration::from_secs(2);
 
@@ -44,8 +49,7 @@ const LARGE: usize = 1 << 16;
 /// How many of the large ones there are at a time.
 const MOST_LARGE: usize = 32;
 
-/// What strangers may have. The connections of one user are less than the threads, so that he alone cannot keep
-/// others from asking.
+/// What strangers may have.
 fn limits(deadline: Duration) -> Limits {
     let patience = Duration::from_secs(5);
     Limits {
@@ -99,6 +103,7 @@ async fn serve(manager: &Arc<Manager>, changed: &mut watch::Receiver<()>) -> Res
         manager: Arc::clone(manager),
         workers: Workers::new(MOST_ASKED).or_fail(Stage::Daemon, SOCKET)?,
         askers: Arc::new(Semaphore::new(MOST_ASKED)),
+        shares: Mutex::default(),
         large: Semaphore::new(MOST_LARGE),
     });
     let limits = limits(manager.config().name_service_timeout);
@@ -125,6 +130,8 @@ struct Server {
     manager: Arc<Manager>,
     workers: Workers,
     askers: Arc<Semaphore>,
+    /// What each user has of them.
+    shares: Mutex<HashMap<u32, Arc<Semaphore>>>,
     large: Semaphore,
 }
 
@@ -148,7 +155,10 @@ impl Server {
             // It is NSS in a thread of ours that asks, to which we would come back.
             Request::Ask(question) if connection.caller.is_us() => question.unanswered(),
             Request::Ask(question) => {
-                let answer = self.answer(&question).await.map(|answer| answer.bytes());
+                let answer = self
+                    .answer(&question, connection.caller.uid)
+                    .await
+                    .map(|answer| answer.bytes());
                 return self.say(connection, &question, answer).await;
             }
         };
@@ -178,12 +188,12 @@ impl Server {
     }
 
     /// The answer to a question; `None` if there is none in time, or an error.
-    async fn answer(&self, question: &Question) -> Option<Answer> {
+    async fn answer(&self, question: &Question, uid: u32) -> Option<Answer> {
         let ours = ours(question).inspect_err(|error| tracing::warn!(%error, "the table of users"));
         match ours.ok()? {
             Some(Answer::Groups(ours)) => {
                 // The host's databases may know of more.
-                let Answer::Groups(mut groups) = self.ask(question.clone()).await? else {
+                let Answer::Groups(mut groups) = self.ask(question.clone(), uid).await? else {
                     return None;
                 };
                 let more = ours.into_iter().filter(|gid| !groups.contains(gid));
@@ -191,14 +201,28 @@ impl Server {
                 Some(Answer::Groups(groups))
             }
             Some(answer) => Some(answer),
-            None => self.ask(question.clone()).await,
+            None => self.ask(question.clone(), uid).await,
         }
     }
 
-    /// Asks NSS.
-    async fn ask(&self, question: Question) -> Option<Answer> {
-        let asker = timeout(QUEUE, Arc::clone(&self.askers).acquire_owned());
-        let asker = asker.await.ok()?.ok()?;
+    /// The threads that a user may have.
+    fn share(&self, uid: u32) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who has none, and waits for none, has no entry: there are no more of them than threads and connections.
+        shares.retain(|_, share| Arc::strong_count(share) > 1);
+        let share = shares.entry(uid);
+        Arc::clone(share.or_insert_with(|| Arc::new(Semaphore::new(MOST_ASKED_BY_USER))))
+    }
+
+    /// Asks NSS for a user.
+    async fn ask(&self, question: Question, uid: u32) -> Option<Answer> {
+        let askers = async {
+            // His own first: while he waits for it, he has nothing of the others'.
+            let own = self.share(uid).acquire_owned().await.ok()?;
+            let asker = Arc::clone(&self.askers).acquire_owned().await.ok()?;
+            Some((own, asker))
+        };
+        let asker = timeout(QUEUE, askers).await.ok()??;
         let (tell, told) = oneshot::channel::<SysResult<Answer>>();
         drop(self.workers.run(move || {
             // Nobody listens any more when the deadline has passed, which is no error here.

@@ -1,4 +1,5 @@
 """Clients of nscd's socket, good and bad. Each prints what came of it."""
+import os
 import resource
 import select
 import socket
@@ -115,11 +116,22 @@ def good(count):
     print(sum(is_root(ask(request(0, b"root\0"))) for _ in range(count)))
 
 
+def unanswerable(count):
+    """Asks for nobody, so often at once, until all have been told that nobody can tell."""
+    clients = [connect() for _ in range(count)]
+    for client in clients:
+        client.sendall(request(0, b"nosuch\0"))
+    print(sum(answer(client)[4:8] == b"\xff" * 4 for client in clients))
+
+
 def large(name):
     print(len(ask(request(GETGRBYNAME, name.encode() + b"\0"))))
 
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+if len(sys.argv) > 3:
+    # Here, and by number: on the way nobody is asked for who that is.
+    os.setuid(int(sys.argv[3]))
 if sys.argv[1] == "odd":
     odd()
 elif sys.argv[1] == "trickle":
@@ -132,6 +144,8 @@ elif sys.argv[1] == "deaf":
     hold(int(sys.argv[2]), request(GETGRBYNAME, b"large\0"))
 elif sys.argv[1] == "flood":
     flood(int(sys.argv[2]))
+elif sys.argv[1] == "unanswerable":
+    unanswerable(int(sys.argv[2]))
 elif sys.argv[1] == "good":
     good(int(sys.argv[2]))
 elif sys.argv[1] == "large":

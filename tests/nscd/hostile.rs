@@ -1,7 +1,7 @@
 //! The socket served by us, and clients that mean ill, or know no better.
 
 use crate::foreign::start_nscd;
-use crate::programs::host;
+use crate::programs::{add_slow_source, host, start};
 use crate::support::{Arena, Running, wait_until};
 
 const CLIENT: &str = include_str!("client.py");
@@ -119,6 +119,33 @@ fn good_clients_are_served_beside_as_many_bad_ones_as_there_may_be() {
         before.1
     );
     assert!(twice < once + 2048, "{once} KiB, {twice} KiB");
+}
+
+#[test]
+fn whoever_asks_what_nobody_can_tell_takes_the_answers_of_nobody_else() {
+    let (arena, daemon) = host("NscdSocket=yes\nNameServiceTimeoutSec=300ms");
+    daemon.stop();
+    add_slow_source(&arena);
+    let _daemon = start(&arena);
+    wait_until("it serves", || {
+        arena
+            .run(["test", "-e", "/run/nscd/socket"])
+            .status
+            .success()
+    });
+    arena.run(["touch", "/run/slow"]).ok();
+    let ask = |uid: &str, words: [&str; 2]| client(&arena, 0, &[words[0], words[1], uid]);
+    // Each question is a thread of the daemon that hangs, long after its time is over.
+    for uid in ["1000", "1001", "1002", "1000"] {
+        assert_eq!(ask(uid, ["unanswerable", "20"]), "20\n");
+    }
+    for uid in ["2000", "0"] {
+        assert_eq!(ask(uid, ["good", "50"]), "50\n");
+    }
+    arena.run(["rm", "/run/slow"]).ok();
+    wait_until("who has asked too much is answered again", || {
+        client(&arena, 1000, &["good", "20"]) == "20\n"
+    });
 }
 
 #[test]

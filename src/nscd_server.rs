@@ -106,22 +106,26 @@ async fn serve(manager: &Arc<Manager>, changed: &mut watch::Receiver<()>) -> Res
         shares: Mutex::default(),
         large: Semaphore::new(MOST_LARGE),
     });
-    let limits = limits(manager.config().name_service_timeout);
-    let end = async {
-        loop {
-            pause(changed).await;
-            let same = manager.config().name_service_timeout;
-            if !manager.config().nscd_socket
-                || !socket.is_there()
-                || limits.lifetime != self::limits(same).lifetime
-            {
-                return;
+    loop {
+        let deadline = manager.config().name_service_timeout;
+        let end = async {
+            loop {
+                pause(changed).await;
+                let config = manager.config();
+                if !config.nscd_socket || !socket.is_there() {
+                    return true;
+                }
+                // Another deadline means other limits. The socket stays: without it, musl would know none of ours.
+                if config.name_service_timeout != deadline {
+                    return false;
+                }
             }
+        };
+        let converse = |connection| Arc::clone(&server).converse(connection);
+        tokio::select! {
+            over = end => if over { break },
+            () = socket.serve(limits(deadline), converse) => break,
         }
-    };
-    tokio::select! {
-        () = end => {}
-        () = socket.serve(limits, |connection| Arc::clone(&server).converse(connection)) => {}
     }
     Ok(true)
 }

@@ -274,3 +274,27 @@ fn the_socket_is_there_while_it_is_wanted_and_nobody_elses() {
                 .success()
     });
 }
+
+#[test]
+fn the_socket_stays_when_the_configuration_changes() {
+    let (arena, _daemon) = host("NscdSocket=yes");
+    let _service = running(&arena, &[]);
+    let socket = || arena.run(["stat", "-c", "%i", "/run/nscd/socket"]).ok();
+    let before = socket();
+    for last in [65001, 65002, 65003] {
+        let range = format!("61184-{last}");
+        let text = format!("NscdSocket=yes\nNameServiceTimeoutSec={last}ms\nUIDRange={range}");
+        configure(&arena, &text);
+        hang_up(&arena);
+        wait_until("it is read", || {
+            let told = arena.run(["readlink", "/run/dynuser/users/ranges"]);
+            told.stdout.trim() == range
+        });
+        for _ in 0..5 {
+            let found = look_up(&arena, PROGRAMS[0].0, &["u:wuff", "u:nosuch"]);
+            assert!(found[0].starts_with("wuff:x:"), "{found:?}");
+            assert_eq!(found[1], "none");
+        }
+    }
+    assert_eq!(socket(), before);
+}

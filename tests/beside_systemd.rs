@@ -64,17 +64,6 @@ fn files(arena: &Arena) -> String {
     arena.run(["ls", "-A", "/run/systemd/dynamic-uid"]).ok()
 }
 
-fn kill_daemon(arena: &Arena) {
-    for pid in arena.daemons() {
-        arena.run(["kill", "-9", &pid]).ok();
-        // It has no program any more a moment before its last thread takes its files with it.
-        let threads = format!("ps -L -o stat= -p {pid} | grep -c '^[^Z]'");
-        wait_until("the daemon is dead", || {
-            arena.sh(&threads).stdout.trim() == "0"
-        });
-    }
-}
-
 #[test]
 fn a_number_that_systemd_has_is_passed_over_until_it_is_free() {
     let arena = host();
@@ -315,7 +304,7 @@ fn a_service_manager_of_somebody_else_is_not_spoken_to() {
 fn without_a_store_the_next_daemon_takes_the_locks_again() {
     let arena = host();
     let service = sleeper(&arena, "wuff");
-    kill_daemon(&arena);
+    arena.kill_daemons();
     arena.run(["flock", "-n", LOCK, "true"]).ok();
     assert_ne!(uid_of(&arena, "other"), WUFF);
     assert_eq!(systemd_tries(&arena, WUFF), "busy\n");
@@ -328,7 +317,7 @@ fn without_a_store_the_next_daemon_takes_the_locks_again() {
 fn a_number_of_two_users_is_told_and_nothing_of_the_other_is_ended() {
     let arena = host();
     let service = sleeper(&arena, "wuff");
-    kill_daemon(&arena);
+    arena.kill_daemons();
     let systemd = systemd_takes(&arena, WUFF, "theirs");
     let identity = format!("--reuid={WUFF}");
     let mut theirs = arena.spawn(["setpriv", &identity, "--clear-groups", "sleep", "1000"]);
@@ -351,7 +340,7 @@ fn a_number_of_two_users_is_told_and_nothing_of_the_other_is_ended() {
     theirs.stop();
     systemd.end();
     // It is tried again every minute, and by each new daemon.
-    kill_daemon(&arena);
+    arena.kill_daemons();
     uid_of(&arena, "other");
     arena.wait_until_idle();
     assert_eq!(files(&arena), "");

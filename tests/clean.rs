@@ -27,14 +27,6 @@ fn clean(arena: &Arena, words: &[&str]) -> String {
     arena.run([&["dynuser", "clean"], words].concat()).ok()
 }
 
-fn kill_daemons(arena: &Arena) {
-    for daemon in arena.daemons() {
-        // What it has just started to end a service looks like one, and may be gone.
-        arena.run(["kill", "-9", &daemon]);
-    }
-    wait_until("the daemons are dead", || arena.daemons().is_empty());
-}
-
 /// A record that is there before any daemon.
 fn record(arena: &Arena, service: &str, directories: &str) {
     arena
@@ -116,13 +108,13 @@ fn words_and_names_that_mean_nothing_are_refused_and_only_root_may_ask() {
 fn what_a_service_had_is_known_to_the_next_daemon_and_after_a_reboot() {
     let arena = Arena::new();
     run(&arena, "wuff", &KINDS, "true");
-    kill_daemons(&arena);
+    arena.kill_daemons();
     assert_eq!(
         clean(&arena, &["wuff", "--what=logs"]),
         "/var/log/private/wuff\n/var/log/wuff\n"
     );
     arena.wait_until_idle();
-    kill_daemons(&arena);
+    arena.kill_daemons();
     arena.sh("rm -rf /run/dynuser /run/wuff /dev/shm/*").ok();
     let gone = clean(&arena, &["wuff", "--what=all"]);
     assert!(
@@ -132,7 +124,7 @@ fn what_a_service_had_is_known_to_the_next_daemon_and_after_a_reboot() {
     assert!(!gone.contains("/run/"), "{gone}");
     // Without the record it takes a name.
     run(&arena, "wuff", &KINDS[..1], "true");
-    kill_daemons(&arena);
+    arena.kill_daemons();
     arena.run(["rm", RECORD]).ok();
     let words = [
         "wuff",

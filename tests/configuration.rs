@@ -25,9 +25,7 @@ fn start(arena: &Arena, name: &str) -> (Running, u32) {
 }
 
 fn stop_daemon(arena: &Arena) {
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
+    arena.kill_daemons();
 }
 
 #[test]

@@ -302,6 +302,11 @@ fn a_listener_as_the_first_process_ends_like_any_other() {
         .sh("echo hello | socat -t 60 - TCP:127.0.0.1:2048")
         .ok();
     assert_eq!(answer, "hello\n");
+    // Those who are served end with the first process. This one has ended, and may not be taken back yet.
+    wait_until("nobody is served", || {
+        let processes = arena.processes();
+        !processes.iter().any(|line| line.ends_with(" cat"))
+    });
     signal(&arena, &container, "TERM");
     assert_eq!(container.end().0.code(), Some(0));
     assert_nothing_left(&arena);

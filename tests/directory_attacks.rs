@@ -61,12 +61,6 @@ fn run(arena: &Arena, name: &str, properties: &[&str], script: &str) -> Output {
 }
 
 /// Ends the daemon where it is.
-fn kill_daemon(arena: &Arena) {
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
-}
-
 /// Lays the victims: files of root's and of others, in /srv and on the file system of /var/lib.
 fn lay_victims(arena: &Arena) {
     let script = "set -e; for top in /srv /var/lib; do

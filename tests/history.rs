@@ -58,13 +58,6 @@ fn now() -> f64 {
     std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64()
 }
 
-fn kill_daemons(arena: &Arena) {
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
-    wait_until("the daemons are dead", || arena.daemons().is_empty());
-}
-
 #[test]
 fn one_number_goes_through_many_hands_and_each_is_found_by_the_time() {
     let arena = configured(&format!("UIDRange={FIRST}"));
@@ -154,7 +147,7 @@ fn what_ended_while_no_daemon_ran_is_found_out_by_the_next() {
     let (second, of_second) = service(&arena, "second");
     let (_third, _) = service(&arena, "third");
     wait_until("they are told", || history(&arena, &[]).len() == 3);
-    kill_daemons(&arena);
+    arena.kill_daemons();
     // The one ends; and of the other the daemon had taken everything back, and could not write that any more.
     first.end();
     second.end();
@@ -188,7 +181,7 @@ fn what_ended_while_no_daemon_ran_is_found_out_by_the_next() {
     assert!(table.contains("unknown, before 20"), "{table}");
     // Of one that was never written down (the file is new) the beginning is known all the same.
     let begun = history(&arena, &["third"])[0]["from"].clone();
-    kill_daemons(&arena);
+    arena.kill_daemons();
     arena.run(["rm", HISTORY]).ok();
     assert_eq!(
         history(&arena, &["third"])[0]["from"],
@@ -212,7 +205,7 @@ fn a_reboot_ends_what_was_there_and_by_when_is_all_that_is_known() {
     let arena = Arena::new();
     let (service, uid) = service(&arena, "former");
     wait_until("it is told", || history(&arena, &[]).len() == 1);
-    kill_daemons(&arena);
+    arena.kill_daemons();
     drop(service);
     arena.sh("rm -rf /run/dynuser").ok();
     // As an earlier boot would have written it, an hour before this one began.
@@ -282,7 +275,7 @@ fn it_grows_no_further_and_never_forgets_who_is_there() {
     for daemon in arena.daemons() {
         arena.run(["kill", "-HUP", &daemon]).ok();
     }
-    kill_daemons(&arena);
+    arena.kill_daemons();
     arena.run(["dynuser", "run", "-u", "wuff", "true"]).ok();
     wait_until("only the one is there", || arena.list().len() == 1);
     arena.run(["test", "-e", HISTORY]).fails(1);
@@ -337,7 +330,7 @@ fn a_damaged_file_is_read_as_far_as_it_says_something() {
     let arena = Arena::new();
     arena.run(["dynuser", "run", "-u", "early", "true"]).ok();
     ended(&arena, "early", "ended");
-    kill_daemons(&arena);
+    arena.kill_daemons();
     arena
         .sh(&format!(
             "printf 'what\\0is\\377this\\nbegun 17' >> {HISTORY}"

@@ -15,12 +15,6 @@ fn holder(arena: &Arena, name: &str, script: &str) -> (Running, u32) {
     (holder, uid)
 }
 
-fn kill_daemons(arena: &Arena) {
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
-}
-
 #[test]
 fn an_acquired_user_exists_as_long_as_its_descriptor_with_no_process_of_its_own() {
     let arena = Arena::with_module();
@@ -82,7 +76,7 @@ fn a_descriptor_that_lives_on_is_adopted_and_one_that_is_closed_meanwhile_is_not
     let arena = Arena::with_module();
     let (stays, stays_uid) = holder(&arena, "stays", "read -r _; true");
     let (goes, _) = holder(&arena, "goes", "read -r _; true");
-    kill_daemons(&arena);
+    arena.kill_daemons();
     assert!(goes.end().0.success());
     arena.run(["dynuser", "run", "-u", "other", "true"]).ok();
     wait_until("the closed one has ended", || arena.list().len() == 1);
@@ -332,7 +326,7 @@ fn a_damaged_lease_keeps_its_number_until_somebody_says_so_and_nothing_carries_i
     let arena = Arena::new();
     arena.run(["dynuser", "run", "-u", "a", "true"]).ok();
     arena.wait_until_idle();
-    kill_daemons(&arena);
+    arena.kill_daemons();
     // What the hash of "wuff" points at.
     arena.put("/run/dynuser/leases/63102", "{\"name\":\"wuff\",", 0o644);
     let mut survivor = arena.process_of(63102);
@@ -354,7 +348,7 @@ fn a_lease_of_the_version_before_is_adopted() {
     let mut service = arena.spawn(["dynuser", "run", "-u", "old", "sh", "-c", script]);
     service.line();
     let uid = dynamic_uid(&service.line());
-    kill_daemons(&arena);
+    arena.kill_daemons();
     // Fields that came later are taken out again.
     let path = format!("/run/dynuser/leases/{uid}");
     let text = arena.run(["cat", &path]).ok();

@@ -51,9 +51,7 @@ fn run(arena: &Arena, name: &str, level: &str, more: &[&str], script: &str) -> O
 /// Ends the daemon of the container: it may not look at processes that have more rights than it.
 fn leave_container(arena: &Arena) {
     arena.wait_until_idle();
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
+    arena.kill_daemons();
 }
 
 /// Starts a service that says `up` and stays until its input is closed, and does then what it is told line by line.

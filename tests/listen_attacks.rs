@@ -111,9 +111,7 @@ fn nothing_of_the_listener_is_open_beside_whom_it_serves() {
     arena.put("/run/talk@.service", service, 0o644);
     // The first connection starts the daemon, but for the group: so end the daemon before.
     let listener = listen(&arena, "", "--unit-file /run/talk.socket");
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
+    arena.kill_daemons();
     let mut client = Client::tcp(&arena);
     let mut local = Client::unix(&arena);
     for lines in [[client.line(), client.line()], [local.line(), local.line()]] {

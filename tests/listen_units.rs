@@ -299,9 +299,7 @@ fn a_socket_of_a_dynamic_user_is_its_and_it_lives_as_long_as_the_socket() {
     let refused = connect("User=stranger");
     assert!(refused.stderr.contains("Permission denied"), "{refused}");
     // It outlives the daemon, too.
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
+    arena.kill_daemons();
     connect("User=owner").ok();
     assert_eq!(arena.run(["id", "-un", "owner"]).ok(), "owner\n");
     stop(&arena, running);

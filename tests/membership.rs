@@ -147,9 +147,7 @@ fn the_next_daemon_tells_the_same() {
     };
     let before = told();
     assert_eq!(before[2], format!("db:x:{uid}:web"));
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-KILL", &daemon]).ok();
-    }
+    arena.kill_daemons();
     assert_eq!(told(), before);
     // The next one corrects what somebody has spoilt meanwhile.
     arena
@@ -225,9 +223,7 @@ fn who_was_in_a_group_is_in_none_that_has_its_number_later() {
         assert!(team().ends_with(":both\n"), "{}", team());
         assert!(ask(&arena, "id both").ends_with("(team)"));
         if crash {
-            for daemon in arena.daemons() {
-                arena.run(["kill", "-KILL", &daemon]).ok();
-            }
+            arena.kill_daemons();
         }
         two.end();
         if crash {

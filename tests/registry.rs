@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Arena, Running, wait_until};
+use support::{Arena, Running};
 
 const REGISTRY: &str = "/var/lib/dynuser/registry";
 
@@ -50,16 +50,9 @@ fn service(arena: &Arena, name: &str) -> (Running, u32) {
     (service, uid)
 }
 
-fn kill_daemons(arena: &Arena) {
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
-    wait_until("the daemons are dead", || arena.daemons().is_empty());
-}
-
 /// All that a reboot leaves: no process, nothing in /run; the disk.
 fn reboot(arena: &Arena) {
-    kill_daemons(arena);
+    arena.kill_daemons();
     arena.sh("kill -9 -1 || true").ok();
     arena.sh("rm -rf /run/dynuser /run/lock/* /dev/shm/*").ok();
 }
@@ -133,7 +126,7 @@ fn a_lease_of_an_earlier_boot_has_no_holder_whoever_seems_to_be_it() {
             .expect("a lease")
     };
     let of_former = lease("former")["uid"].as_u64().unwrap();
-    kill_daemons(&arena);
+    arena.kill_daemons();
     // A container kept its /run; the same PID, with the same start time, is somebody else's by now.
     for uid in [of_former, u64::from(of_held)] {
         let path = format!("/run/dynuser/leases/{uid}");
@@ -211,7 +204,7 @@ fn a_service_that_nobody_named_is_not_remembered() {
     // Nor when a daemon takes over that knows it from its lease alone.
     let mut nameless = arena.spawn(["dynuser", "run", "sh", "-c", "echo up; read -r _; true"]);
     assert_eq!(nameless.line(), "up");
-    kill_daemons(&arena);
+    arena.kill_daemons();
     arena.run(["rm", REGISTRY]).ok();
     let (_service, _) = service(&arena, "other");
     assert_eq!(known(), ["other"]);
@@ -223,7 +216,7 @@ fn a_lease_that_the_former_daemon_did_not_write_down_is_remembered_by_the_next()
     let arena = host(FAR);
     let (_first, of_first) = service(&arena, TWINS[0]);
     let (_second, of_second) = service(&arena, TWINS[1]);
-    kill_daemons(&arena);
+    arena.kill_daemons();
     arena.run(["rm", REGISTRY]).ok();
     uid_now(&arena, "next");
     reboot(&arena);

@@ -102,9 +102,7 @@ fn a_restarted_daemon_releases_each_lease_once() {
     };
     let first = start("first");
     let others: Vec<_> = ["l1", "l2", "l3"].map(|name| (name, start(name))).into();
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
+    arena.kill_daemons();
     first.signal(Signal::KILL);
     first.end();
     // This starts a daemon that finds "first" to be released, and the others to be watched.
@@ -165,9 +163,7 @@ fn what_cannot_be_taken_back_keeps_its_number_out_of_use_until_it_is_gone() {
     assert_ne!(other.trim(), listed[0]["uid"].to_string());
 
     arena.sh("pkill -KILL sleep").ok();
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
+    arena.kill_daemons();
     arena.run(["dynuser", "run", "-u", "c", "true"]).ok();
     arena.wait_until_idle();
 }

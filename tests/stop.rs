@@ -46,9 +46,7 @@ fn what_is_stopped_is_gone_when_the_verb_returns() {
     assert_eq!(service.end().0.to_string(), "signal: 15 (SIGTERM)");
     // By its number, and without a daemon: somebody has to take everything back.
     let uid = arena.list()[0]["uid"].to_string();
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
+    arena.kill_daemons();
     stop(&arena, &[&uid]).ok();
     assert_eq!(names(&arena), Vec::<String>::new());
     arena.run(["getent", "passwd", "stays"]).fails(2);

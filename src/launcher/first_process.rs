@@ -110,14 +110,19 @@ impl First {
         Ok(())
     }
 
-    /// A lease that the child held, and that is not given back. One in quarantine stays.
+    /// A lease that the child held, or one that is being given back: of the last connection that a listener served. One in
+    /// quarantine stays.
     fn lease_that_ends(&self) -> Option<u32> {
         let found = lease::load_all().ok()?;
         let mut leases = found.iter().filter_map(|found| found.lease.as_ref().ok());
         let held = |by: &HeldBy| matches!(by, HeldBy::Process(it) if it.pid == self.pid);
         leases
-            .find(|lease| {
-                lease.state != State::Quarantined && lease.holders.iter().any(|it| held(&it.by))
+            .find(|lease| match lease.state {
+                State::Quarantined => false,
+                State::Ending => true,
+                State::Running => {
+                    lease.holders.iter().any(|it| held(&it.by)) || lease.is_abandoned()
+                }
             })
             .map(|lease| lease.uid)
     }

@@ -3,7 +3,7 @@
 use super::support::Running;
 use super::support::directories::{KEEPER, host};
 use super::support::volumes::Volume;
-use super::{Arena, Attacks, kill_daemon, lay_victims, run, victims};
+use super::{Arena, Attacks, lay_victims, run, victims};
 
 /// Gives directories to several projects, so that none can be moved into another's.
 const PROJECTS: &str = r#"
@@ -46,7 +46,7 @@ fn a_tree_of_which_parts_cannot_be_moved_is_removed_all_the_same() {
         if volume == Volume::Overlay {
             let script = "set -e; umount /var/lib; mkdir -p /media/lower/foo/a/b/c/d/e/f; touch /media/lower/foo/a/b/c/file
                 mount -t overlay -o lowerdir=/media/lower,upperdir=/media/upper,workdir=/media/work x /var/lib";
-            kill_daemon(&arena);
+            arena.kill_daemons();
             arena.sh("rm -rf /var/lib/foo /var/lib/private/foo").ok();
             arena.sh(script).ok();
             run(
@@ -108,7 +108,7 @@ fn a_file_system_of_a_user_of_the_host_stops_nobody() {
     arena.sh(make).ok();
     run(&arena, "kept", &["StateDirectory=kept"], "true").ok();
     let _keeper = mounted_by(&arena, KEEPER.1, "/var/lib/kept");
-    kill_daemon(&arena);
+    arena.kill_daemons();
     run(&arena, "foo", &["StateDirectory=foo"], "true").ok();
     attacks.survived();
 }

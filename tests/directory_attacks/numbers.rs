@@ -3,7 +3,7 @@
 use super::support::Arena;
 use super::support::directories::host;
 use super::support::volumes::Volume;
-use super::{Attacks, kill_daemon, run};
+use super::{Attacks, run};
 
 const KEEP_SECRET: &str = "umask 077; echo secret > $STATE_DIRECTORY/secret; echo up; read line; cat $STATE_DIRECTORY/secret";
 
@@ -67,7 +67,7 @@ fn the_number_of_a_tree_that_is_adopted_far_down_is_given_to_no_other() {
     )
     .ok();
     drop(taken);
-    kill_daemon(&arena);
+    arena.kill_daemons();
     arena
         .sh("mkdir -p /var/lib/private/lure; chown 61300:61300 /var/lib/private/lure")
         .ok();
@@ -121,7 +121,7 @@ fn leave_behind(arena: &Arena, plant: &str, way: &str) {
                 .ok();
         }
     }
-    kill_daemon(arena);
+    arena.kill_daemons();
 }
 
 #[test]

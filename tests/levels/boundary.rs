@@ -420,10 +420,7 @@ fn whoever_passes_never_finds_an_open_directory() {
             dynuser run -u full$i -p StateDirectory=full$i sh -c 'touch $STATE_DIRECTORY/secret' & done
         container dynuser run -u other$n --sandbox=landlock -p StateDirectory=other$n true; wait; done";
     // The daemon is the container's, which makes no views: the next one is the host's.
-    for daemon in arena.daemons() {
-        arena.run(["kill", "-9", &daemon]).ok();
-    }
-    wait_until("that daemon is gone", || arena.daemons().is_empty());
+    arena.kill_daemons();
     let asked = arena.run(["dynuser", "release", "weak"]).fails(1);
     assert!(asked.contains("is in use by"), "{asked}");
     arena.sh(script).ok();

@@ -71,10 +71,7 @@ fn a_user_that_is_gone_with_its_daemon_is_unknown_when_the_next_one_is_there() {
     service.wait_exec("sleep");
     // nscd keeps that nobody had the number, asked before the start, and may do so after it was told to forget.
     wait_until("it is known", || look_up(&arena, "wuff", WUFF) == [true; 4]);
-    for pid in arena.daemons() {
-        arena.run(["kill", "-9", &pid]).ok();
-    }
-    wait_until("the daemon is gone", || arena.daemons().is_empty());
+    arena.kill_daemons();
     service.stop();
     assert_eq!(look_up(&arena, "wuff", WUFF), [true; 4], "nobody tells it");
     arena.run(["dynuser", "run", "-u", "miau", "true"]).ok();

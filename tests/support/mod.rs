@@ -256,6 +256,18 @@ impl Arena {
         self.sh(script).ok().lines().map(str::to_owned).collect()
     }
 
+    /// Kills the daemons that run, and waits until nothing of them is left: a killed process has no program any more a
+    /// moment before its last thread takes its files with it, and one may end by itself before it is killed.
+    pub(crate) fn kill_daemons(&self) {
+        for pid in self.daemons() {
+            self.run(["kill", "-9", &pid]);
+            let threads = format!("ps -L -o stat= -p {pid} | grep -c '^[^Z]'");
+            wait_until("the daemon is dead", || {
+                self.sh(&threads).stdout.trim() == "0"
+            });
+        }
+    }
+
     /// What `dynuser list --json` says.
     pub(crate) fn list(&self) -> Vec<serde_json::Value> {
         let json = self.run(["dynuser", "list", "--json"]).ok();
@@ -265,9 +277,7 @@ impl Arena {
     /// Lets every name begin anew: as on a host that has never seen it. No lease may be left.
     pub(crate) fn forget_numbers(&self) {
         self.wait_until_idle();
-        for daemon in self.daemons() {
-            self.run(["kill", "-9", &daemon]).ok();
-        }
+        self.kill_daemons();
         self.run(["rm", "-rf", "/var/lib/dynuser"]).ok();
     }
 

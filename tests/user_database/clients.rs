@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::host::{SOCKET, WUFF, daemon, host, kill_daemons, sleeper, unpack_userdbctl};
+use crate::host::{SOCKET, WUFF, daemon, host, sleeper, unpack_userdbctl};
 use crate::support::Arena;
 
 /// Says what was asked and what came, for those who look (`--nocapture`).
@@ -288,7 +288,7 @@ fn a_dead_daemon_holds_nobody_up() {
     let arena = host();
     unpack_userdbctl(&arena);
     let service = sleeper(&arena, "wuff", &[]);
-    kill_daemons(&arena);
+    arena.kill_daemons();
     // The socket is there, and nobody behind it: nss-systemd is told at once.
     arena.run(["test", "-S", SOCKET]).ok();
     assert_eq!(getent(&arena, "passwd", "wuff"), "");

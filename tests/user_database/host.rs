@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Arena, Running, wait_until};
+use crate::support::{Arena, Running};
 
 /// The socket.
 pub(crate) const SOCKET: &str = "/run/systemd/userdb/org.dynuser";
@@ -63,12 +63,4 @@ pub(crate) fn sleeper(arena: &Arena, name: &str, properties: &[&str]) -> Running
     let mut service = arena.spawn(words.chain(["sleep", "1000"]));
     service.wait_exec("sleep");
     service
-}
-
-/// Lets the daemon die without a chance to clean up.
-pub(crate) fn kill_daemons(arena: &Arena) {
-    for pid in arena.daemons() {
-        arena.run(["kill", "-9", &pid]).ok();
-    }
-    wait_until("the daemon is dead", || arena.daemons().is_empty());
 }

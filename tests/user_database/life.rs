@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::host::{SOCKET, daemon, host, kill_daemons};
+use crate::host::{SOCKET, daemon, host};
 use crate::support::{Arena, wait_until};
 
 /// Listens under our name until its input ends, as another program would.
@@ -43,7 +43,7 @@ fn it_is_there_where_systemd_made_the_folder_and_goes_with_the_daemon() {
 
     let _killed = daemon(&arena);
     let old = inode(&arena);
-    kill_daemons(&arena);
+    arena.kill_daemons();
     assert_eq!(inode(&arena), old, "nobody could remove it");
     arena.run(["rm", "/run/dynuser/manager"]).ok();
     let next = daemon(&arena);

@@ -305,7 +305,9 @@ fn a_listener_as_the_first_process_ends_like_any_other() {
     // Those who are served end with the first process. This one has ended, and may not be taken back yet.
     wait_until("nobody is served", || {
         let processes = arena.processes();
-        !processes.iter().any(|line| line.ends_with(" cat"))
+        !processes
+            .iter()
+            .any(|line| line.split(' ').nth(1) == Some("cat"))
     });
     signal(&arena, &container, "TERM");
     assert_eq!(container.end().0.code(), Some(0));

@@ -63,7 +63,7 @@ impl Manager {
             table.put(lease);
             reached(Point::LeaseAdopted);
         }
-        table.drop_all_lost_groups();
+        table.drop_lost_groups();
         self.locks.give_back_unclaimed();
         let named = || {
             let running = table.leases().filter(|it| it.state == State::Running);

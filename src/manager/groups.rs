@@ -13,7 +13,9 @@ use crate::plan::Identity;
 use crate::release;
 use crate::request::Request;
 use crate::spec::Spec;
+use crate::sys::SysResult;
 use crate::sys::names::{Question, ask};
+use crate::sys::process::{holding, sharing_group};
 use crate::uid::Uid;
 
 /// How long the end of a user waits for one who is still running and has its group: as a rule its end is only
@@ -191,9 +193,23 @@ impl Manager {
                 self.changed.notify_all();
                 continue;
             }
+            // Of a user who goes on, with the services of others: nobody there asks for the group any more.
+            let is_lost = |member: &u32| table.has_lost_group(*member, uid);
+            if knotted.is_empty() && others.iter().all(is_lost) {
+                drop(table);
+                if is_nobodys(uid).or_fail(Stage::Group, &lease.name)? {
+                    return Ok(());
+                }
+                table = self.table();
+            }
             table = self.wait(table);
         }
     }
+}
+
+/// Whether no process has a number, in any way.
+fn is_nobodys(number: u32) -> SysResult<bool> {
+    Ok(holding(number)?.is_empty() && sharing_group(number)?.is_empty())
 }
 
 /// Whether processes of a lease have the group of another one's user, or of one who has it, and so on.

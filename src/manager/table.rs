@@ -276,7 +276,6 @@ impl Table {
         }
         let mut changed = Lease::clone(lease);
         let last = lease.holders.iter().all(mine);
-        let mut lost = Vec::new();
         if last {
             // It stays in the lease while that is ending: its directories are not free yet.
             changed.state = moved(lease, Event::LastHolderEnded)?;
@@ -285,13 +284,11 @@ impl Table {
         } else {
             changed.state = moved(lease, Event::HolderEnded)?;
             changed.drop_holder(holder);
-            lost = self.drop_lost_groups(&mut changed);
             log_failure(lease::save(&changed));
             reached(Point::HolderDropped);
         }
         self.put(changed.clone());
         self.tell(uid.get());
-        self.tell_all(&lost);
         last.then_some(changed)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Table;
 use crate::failure::Failure;
+use crate::holder::Holder;
 use crate::lease::{self, Lease};
 use crate::life::State;
 use crate::manager::log_failure;
@@ -80,37 +81,26 @@ impl Table {
         std::mem::take(&mut self.news)
     }
 
-    /// Forgets the groups of other users that none of the holders of a lease has asked for who are still there: those users
-    /// end, and their numbers are somebody else's soon. Gives which.
-    pub(super) fn drop_lost_groups(&self, lease: &mut Lease) -> Vec<u32> {
-        let ours = &lease.holders;
-        // Whoever asked for the group of a user holds that one, too.
-        let is_held = |number: &u32| {
-            let other = self.leases.get(number);
-            other.is_some_and(|other| {
-                let mut theirs = other.holders.iter();
-                theirs.any(|theirs| ours.iter().any(|ours| ours.by == theirs.by))
-            })
+    /// Tells whether a lease has the group of another user whom none of its holders holds any more: its processes that are
+    /// left may have it, and no new ones get it.
+    pub(in crate::manager) fn has_lost_group(&self, member: u32, other: u32) -> bool {
+        let (Some(member), Some(other)) = (self.leases.get(&member), self.leases.get(&other))
+        else {
+            return true;
         };
-        let (held, lost): (Vec<u32>, Vec<u32>) = lease.uses.iter().partition(|it| is_held(it));
-        lease.uses = held;
-        lease.also_in.retain(|group| !lost.contains(group));
-        lost
+        // Whoever asked for the group of a user holds that one, too.
+        let holds = |ours: &Holder| other.holders.iter().any(|theirs| theirs.by == ours.by);
+        member.state == State::Running && !member.holders.iter().any(holds)
     }
 
-    /// The same for all leases, as they were found on disk.
-    pub(in crate::manager) fn drop_all_lost_groups(&mut self) {
-        let running = self.leases.values();
-        let running: Vec<Lease> = running
-            .filter(|lease| lease.state == State::Running && !lease.uses.is_empty())
-            .map(|lease| Lease::clone(lease))
+    /// Forgets the groups of users who are gone: a daemon may have been killed before it had noted that everywhere.
+    pub(in crate::manager) fn drop_lost_groups(&mut self) {
+        let uses = self.leases.values().flat_map(|lease| &lease.uses);
+        let lost: BTreeSet<u32> = uses
+            .filter(|number| !self.leases.contains_key(number))
+            .copied()
             .collect();
-        for mut lease in running {
-            if !self.drop_lost_groups(&mut lease).is_empty() {
-                log_failure(lease::save(&lease));
-                self.put(lease);
-            }
-        }
+        lost.into_iter().for_each(|number| self.leave_group(number));
     }
 
     /// A number is free: nobody is in its group any more, whoever gets it next.
@@ -120,8 +110,11 @@ impl Table {
             if lease.uses.contains(&number) || lease.also_in.contains(&number) {
                 lease.uses.retain(|other| *other != number);
                 lease.also_in.retain(|other| *other != number);
-                // On disk it may stay: there is no lease of that number, and the next daemon sees that.
-                log_failure(lease::save(lease));
+                // The file of one that is ending may be gone already, and must not come back. Where the number stays in a
+                // file there is no lease of it, and the next daemon sees that.
+                if lease.state == State::Running {
+                    log_failure(lease::save(lease));
+                }
                 left.push(lease.uid);
             }
         }

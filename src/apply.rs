@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 use crate::failure::{Failure, Stage};
 use crate::plan::Owner;
 
-pub use account_view::{Copy, show};
+pub use account_view::{Copy, Work, show};
 pub use database::write_database;
 pub use host::{Workshop, open_of};
 pub use namespace::{build_namespace, carry_out};

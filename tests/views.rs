@@ -7,6 +7,8 @@
 mod contents;
 #[path = "views/following.rs"]
 mod following;
+#[path = "views/hostile.rs"]
+mod hostile;
 mod support;
 
 use std::path::{Path, PathBuf};

@@ -5,7 +5,9 @@
 //! is shown again.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -26,16 +28,44 @@ pub struct Copy {
     pub database: Database,
     /// Where it is.
     pub path: String,
+    /// Whether it says what the host's file does. Another one is shown no longer: the host's file is, without the user.
+    pub current: bool,
 }
 
-/// A copy that is about to be shown.
+/// A copy that is about to be shown, or taken away.
 struct Taken {
     database: Database,
     found: Status,
     tree: OwnedFd,
+    current: bool,
 }
 
-/// Sees to it that `namespace` shows these copies. What it does is done to that namespace alone, by a thread of its own: the
+/// A view in which copies are being shown.
+///
+/// Whoever may mount in it (a command that keeps root, or has `CAP_SYS_ADMIN`) can lay a file system over `/etc` that
+/// never answers (FUSE), and nothing ends a thread that asks it but the end of that file system. So nobody has to wait.
+#[derive(Debug)]
+pub struct Work(Receiver<Result<(), Failure>>);
+
+impl Work {
+    /// Waits until it is done, `patience` at most: nothing, if it is not.
+    ///
+    /// # Errors
+    /// Of [`Stage::Namespace`].
+    pub fn wait(&self, patience: Duration) -> Option<Result<(), Failure>> {
+        match self.0.recv_timeout(patience) {
+            Ok(done) => Some(done),
+            Err(RecvTimeoutError::Timeout) => None,
+            // A panic ends the program.
+            Err(RecvTimeoutError::Disconnected) => {
+                let why = "the thread ended";
+                Some(Err(Failure::new(Stage::Namespace, "its view", why)))
+            }
+        }
+    }
+}
+
+/// Begins to see to it that `namespace` shows these copies. What it does is done to that namespace alone, by a thread of its own: the
 /// mounts of a service are deaf upwards, and nothing that is mounted there arrives anywhere else.
 ///
 /// `namespace` must be one that we have built. Its service can change nothing on the way to the files but what it may
@@ -43,33 +73,28 @@ struct Taken {
 ///
 /// # Errors
 /// Of [`Stage::Namespace`].
-pub fn show(namespace: &OwnedFd, copies: &[Copy]) -> Result<(), Failure> {
+pub fn show(namespace: &OwnedFd, copies: &[Copy]) -> Result<Work, Failure> {
     let taken = copies.iter().map(|copy| {
         let taken = take(copy);
         taken.or_fail(Stage::Namespace, &copy.path)
     });
     let taken: Vec<Taken> = taken.collect::<Result<_, _>>()?;
-    let work = || {
-        own_namespaces::enter_mounts_alone(namespace).or_fail(Stage::Namespace, "its view")?;
+    let namespace = namespace.try_clone().or_fail(Stage::Namespace, "dup")?;
+    let work = move || {
+        own_namespaces::enter_mounts_alone(&namespace).or_fail(Stage::Namespace, "its view")?;
+        // The thread is in it from here on.
+        drop(namespace);
         taken.into_iter().try_for_each(|taken| {
             let path = taken.database.path();
             put(taken).or_fail(Stage::Namespace, path)
         })
     };
-    // A panic ends the program.
-    let nobody = || {
-        Err(Failure::new(
-            Stage::Namespace,
-            "its view",
-            "the thread ended",
-        ))
-    };
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().name("view".into());
-        let thread = thread.spawn_scoped(scope, work);
-        let thread = thread.or_fail(Stage::Namespace, "clone")?;
-        thread.join().unwrap_or_else(|_| nobody())
-    })
+    let (done, waiting) = channel();
+    let thread = thread::Builder::new().name("view".into());
+    // Who does not wait any more is no error.
+    let thread = thread.spawn(move || drop(done.send(work())));
+    thread.or_fail(Stage::Namespace, "clone")?;
+    Ok(Work(waiting))
 }
 
 fn take(copy: &Copy) -> Result<Taken, Reason> {
@@ -88,6 +113,7 @@ fn take(copy: &Copy) -> Result<Taken, Reason> {
         database: copy.database,
         found,
         tree,
+        current: copy.current,
     })
 }
 
@@ -102,14 +128,17 @@ fn put(taken: Taken) -> Result<(), Reason> {
             here => here?,
         };
         let found = status(&here)?;
-        if found.id == taken.found.id {
+        // One of ours: all copies lie in one file system, which nobody else writes to.
+        let former = is_mount_point(&here)? && found.id.0 == taken.found.id.0;
+        if !taken.current && former {
+            mount::detach(&parent, &name)?;
+        }
+        if !taken.current || found.id == taken.found.id {
             return Ok(());
         }
         let Some(tree) = spare.take() else {
             return Err("is replaced again and again".into());
         };
-        // One of ours: all copies lie in one file system, which nobody else writes to.
-        let former = is_mount_point(&here)? && found.id.0 == taken.found.id.0;
         let put = match former {
             false => mount::attach(tree, &here),
             true => exchange(tree, &here, &parent, &name),

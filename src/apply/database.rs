@@ -1,9 +1,9 @@
 //! Copies of the files of accounts, with the lines of dynamic users added.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -16,6 +16,10 @@ use crate::sys::fs::{open_file_trusted, read_at_most};
 
 /// How long a former copy is kept: longer than a service that took a view of it can take to start.
 const KEPT: Duration = Duration::from_secs(600);
+
+/// How many of them are kept, and how many bytes they may have: two at least.
+const MOST_FORMER: usize = 64;
+const MOST_FORMER_BYTES: u64 = 4 << 20;
 
 /// How the names of former copies begin.
 const FORMER: &str = ".former";
@@ -55,21 +59,40 @@ pub fn write_database(source: Database, path: &str, lines: &[String]) -> Result<
     Ok(true)
 }
 
-/// Removes former copies that nobody can be about to show any more.
+/// Removes former copies that nobody can be about to show any more, and the oldest of many: everybody may call chsh(1), and
+/// must not fill /run with it. A service that starts meanwhile, slowly, fails then.
 fn remove_old(directory: &Path) -> std::io::Result<()> {
+    let mut former: Vec<(Duration, u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let former = entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(FORMER.as_bytes());
+        let name = entry.file_name();
+        if !name.as_encoded_bytes().starts_with(FORMER.as_bytes()) {
+            continue;
+        }
+        // Somebody else who has written one may remove it, too.
+        let found = match entry.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            found => found?,
+        };
         // When it was given its name.
-        let named = u64::try_from(entry.metadata()?.ctime()).unwrap_or(0);
-        let named = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(named));
-        let age = named.and_then(|named| SystemTime::now().duration_since(named).ok());
-        let age = age.unwrap_or_default();
-        if former && age > KEPT {
-            fs::remove_file(entry.path())?;
+        let seconds = u64::try_from(found.ctime()).unwrap_or(0);
+        let rest = u32::try_from(found.ctime_nsec()).unwrap_or(0);
+        former.push((Duration::new(seconds, rest), found.len(), entry.path()));
+    }
+    former.sort_unstable_by(|one, other| other.cmp(one));
+    let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let mut room = MOST_FORMER_BYTES;
+    for (nth, (named, length, path)) in former.into_iter().enumerate() {
+        let has_room = room.checked_sub(length).is_some_and(|left| {
+            room = left;
+            nth < MOST_FORMER
+        });
+        if has_room && now.saturating_sub(named) <= KEPT {
+            continue;
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed?,
         }
     }
     Ok(())

@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::Manager;
 use crate::account_lines::Database;
-use crate::apply::{Copy, show, write_database};
+use crate::apply::{Copy, Work, show, write_database};
 use crate::failure::{OrFail, Stage};
 use crate::holder::{HeldBy, Watched};
 use crate::inside;
@@ -24,6 +25,9 @@ use crate::plan::{Action, Step};
 use crate::sys::own_namespaces::Kind;
 use crate::uid::Uid;
 
+/// How long a view may take to be changed before everybody else goes on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// One of them.
 #[derive(Debug)]
 struct Viewer {
@@ -33,6 +37,38 @@ struct Viewer {
     namespace: Option<OwnedFd>,
     /// What the host's files were when its copies were shown last; nothing, if it may have others than there are by now.
     seen: Option<Stamps>,
+    /// What is being done in it and has taken too long. Nothing else is begun there before that is done.
+    work: Option<Work>,
+}
+
+impl Viewer {
+    /// Whether something is still being done in it that was begun before.
+    fn is_at_work(&mut self) -> bool {
+        self.work = self
+            .work
+            .take()
+            .filter(|work| work.wait(Duration::ZERO).is_none());
+        self.work.is_some()
+    }
+
+    /// Shows it copies of what the host's files are `now`.
+    fn show(&mut self, copies: &[Copy], now: Stamps) {
+        let Some(namespace) = &self.namespace else {
+            return;
+        };
+        self.seen = None;
+        let (uid, work) = (self.uid, show(namespace, copies));
+        match work.map(|work| (work.wait(PATIENCE), work)) {
+            Ok((Some(Ok(())), _)) => self.seen = Some(now),
+            Ok((None, work)) => {
+                self.work = Some(work);
+                tracing::warn!(uid, "the files in the view of a service do not answer");
+            }
+            Ok((Some(Err(failure)), _)) | Err(failure) => {
+                tracing::warn!(uid, %failure, "a service may not find its user");
+            }
+        }
+    }
 }
 
 /// All of them.
@@ -70,6 +106,7 @@ impl Showing {
             holder,
             namespace: None,
             seen: None,
+            work: None,
         }));
         self.news.notify_one();
     }
@@ -106,6 +143,7 @@ impl Manager {
             holder,
             namespace: Some(namespace),
             seen: Some(*accounts),
+            work: None,
         });
         self.renew(&mut viewers, Some(uid.get()));
         if viewers.len() == 1 {
@@ -146,14 +184,8 @@ impl Manager {
                 if viewer.namespace.is_none() {
                     viewer.namespace = self.find_view(uid, &viewer.holder);
                 }
-                let is_old = new || viewer.seen != Some(now);
-                let Some(namespace) = viewer.namespace.as_ref().filter(|_| is_old) else {
-                    continue;
-                };
-                let shown = show(namespace, &copies);
-                viewer.seen = shown.is_ok().then_some(now);
-                if let Err(failure) = shown {
-                    tracing::warn!(uid, %failure, "a service may not find its user");
+                if !viewer.is_at_work() && (new || viewer.seen != Some(now)) {
+                    viewer.show(&copies, now);
                 }
             }
         }
@@ -170,18 +202,29 @@ impl Manager {
             if records.is_empty() || !std::fs::exists(&path).unwrap_or(true) {
                 return None;
             }
-            let written = observe::is_usable(database)
-                .map_err(Into::into)
-                .and_then(|()| write_database(database, &path, &lines));
+            let file = database.path();
+            let usable = observe::is_usable(database);
+            let current = usable.is_ok();
+            let written = match usable {
+                Ok(()) => write_database(database, &path, &lines),
+                Err(why) => {
+                    // An old copy for ever would know who is gone long since.
+                    tracing::warn!(uid, file, %why, "a service may not find its user");
+                    Ok(false)
+                }
+            };
             match written {
                 Ok(written) => new |= written,
-                // The old copy still has the user.
+                // It is tried again within a minute, and until then the old copy has the user.
                 Err(error) => {
-                    let file = database.path();
                     tracing::warn!(uid, file, %error, "the services of a user see what it was");
                 }
             }
-            Some(Copy { database, path })
+            Some(Copy {
+                database,
+                path,
+                current,
+            })
         });
         (copies.collect(), new)
     }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::history_text::{Event, Held, Line, When};
+use crate::history_text::{Event, Held, Line, When, first_moment};
 use crate::lease::Lease;
 use crate::life::State;
 use crate::sys::clock;
@@ -59,6 +59,8 @@ struct Queue {
     lines: String,
     /// Whether it is to be told who is alive: a daemon has begun, or something was lost.
     census: bool,
+    /// Since when something was lost, by the host's clock.
+    lost: Option<u64>,
     /// Whether there is a thread.
     started: bool,
     /// Whether it is at work.
@@ -124,6 +126,8 @@ impl History {
             return;
         }
         if queue.lines.len() > MOST_PENDING {
+            // What was lost before came before.
+            queue.lost = queue.lost.or(first_moment(&queue.lines));
             queue.lines.clear();
             queue.census = true;
         } else {
@@ -179,9 +183,10 @@ fn write_for_ever(shared: &Shared, mut writer: Writer) {
         while queue.census || !queue.lines.is_empty() {
             let lines = std::mem::take(&mut queue.lines);
             let census = std::mem::take(&mut queue.census);
+            let lost = queue.lost.take();
             queue.busy = true;
             drop(queue);
-            writer.write(&lines, census, shared.most.load(Ordering::Relaxed));
+            writer.write(&lines, census, lost, shared.most.load(Ordering::Relaxed));
             queue = shared.queue();
             queue.busy = false;
         }

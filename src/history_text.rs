@@ -5,6 +5,7 @@
 //! - `begun TIME UPTIME BOOT UID NAME SERVICE`: a lease begins. Said again, it is still the same one.
 //! - `ended TIME UPTIME BOOT UID NAME BEGUN`: its number is free, where it began at BEGUN.
 //! - `stuck TIME UPTIME BOOT UID NAME BEGUN`: the number is in quarantine.
+//! - `lost TIME UPTIME BOOT SINCE`: from SINCE on, until TIME, not everything could be written.
 //! - `alive TIME UPTIME BOOT COUNT`: as many leases as follow, and no others, were there at that time.
 //!
 //! TIME is the host's clock (seconds since 1970, nine digits behind the point), UPTIME the boot's (seconds,
@@ -75,6 +76,11 @@ pub enum Event {
         /// When it began, by the host's clock.
         begun: u64,
     },
+    /// Not everything until then could be written.
+    Lost {
+        /// From when on, by the host's clock.
+        since: u64,
+    },
     /// The leases of the next lines were there, and no others.
     Alive {
         /// How many lines that is.
@@ -122,6 +128,7 @@ impl fmt::Display for Line {
             }
             Event::Ended { held, begun } => of(f, "ended", held, *begun),
             Event::Stuck { held, begun } => of(f, "stuck", held, *begun),
+            Event::Lost { since } => writeln!(f, "lost {when} {}", Clock(*since)),
             Event::Alive { count } => writeln!(f, "alive {when} {count}"),
         }
     }
@@ -139,6 +146,9 @@ pub fn parse(line: &str) -> Option<Line> {
     let event = if word == "alive" {
         let count = words.next()?.parse().ok()?;
         Event::Alive { count }
+    } else if word == "lost" {
+        let since = fixed(words.next()?, 9)?;
+        Event::Lost { since }
     } else {
         let held = Held {
             uid: words.next()?.parse().ok()?,
@@ -188,6 +198,12 @@ fn fixed(text: &str, digits: usize) -> Option<u64> {
 fn is_boot(text: &str) -> bool {
     let one = |byte: u8| byte == b'-' || byte.is_ascii_hexdigit();
     (1..=36).contains(&text.len()) && text.bytes().all(one)
+}
+
+/// When the first of these lines was to be written, by the host's clock.
+pub fn first_moment(lines: &str) -> Option<u64> {
+    let mut lines = lines.split_inclusive('\n');
+    lines.find_map(parse).map(|line| line.when.clock)
 }
 
 /// Who is there at a moment, as the lines that begin a file, or a daemon's part of one. Each lease with the

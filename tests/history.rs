@@ -347,3 +347,22 @@ fn a_damaged_file_is_read_as_far_as_it_says_something() {
     let text = arena.run(["cat", "-v", HISTORY]).ok();
     assert!(text.contains("\nbegun 17 ?\nalive "), "{text}");
 }
+
+#[test]
+fn a_time_that_the_clock_has_shown_is_past_even_if_it_was_set_back() {
+    let arena = Arena::new();
+    // The last boot had a clock that was an hour ahead.
+    let boot = "11111111-2222-3333-4444-555555555555";
+    let ahead = now().floor() + 3600.0;
+    let (from, to) = (format!("{ahead:.0}.000000000"), ahead + 10.0);
+    let lines = format!(
+        "alive {from} 5.000 {boot} 0\nbegun {from} 5.000 {boot} 61200 early api\nended {to:.0}.000000000 15.000 {boot} 61200 early {from}\n"
+    );
+    arena.sh("install -d -m 700 /var/lib/dynuser").ok();
+    arena.put(HISTORY, &lines, 0o600);
+    let then = history(&arena, &["61200", "--at", &at(ahead + 5.0)]);
+    assert_eq!(names(&then), ["early"]);
+    let later = at(ahead + 60.0);
+    let said = arena.run(["dynuser", "history", "--at", &later]).fails(1);
+    assert!(said.contains("still to come"), "{said}");
+}

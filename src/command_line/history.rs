@@ -60,6 +60,14 @@ pub(super) fn history(options: &History) -> Result<u8, Failure> {
             "dynuser: the history is damaged: {skipped} lines of it say nothing"
         ));
     }
+    let gaps = read.past.gaps.iter();
+    let gaps = gaps.filter(|(first, last)| *first <= span.last && span.first <= *last);
+    for (first, last) in gaps {
+        let (first, last) = (report::moment(*first), report::moment(*last));
+        report::say(&format!(
+            "dynuser: not everything could be written from {first} to {last}: who came and went then may be missing"
+        ));
+    }
     if found.is_empty() {
         report::say(&format!("dynuser: {}", nobody(options, &read)));
     }

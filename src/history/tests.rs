@@ -57,15 +57,15 @@ fn sizes(folder: &str) -> Vec<u64> {
 fn nothing_is_made_before_there_is_something_to_tell() {
     let (_place, folder) = folder();
     let mut writer = Writer::in_folder(&folder, BOOT);
-    writer.write("", true, 1 << 20);
+    writer.write("", true, None, 1 << 20);
     assert!(fs::metadata(&folder).is_err());
-    writer.write(&begin(1), false, 0);
+    writer.write(&begin(1), false, None, 0);
     assert!(fs::metadata(&folder).is_err(), "there is to be none");
-    writer.write(&begin(1), false, 1 << 20);
+    writer.write(&begin(1), false, None, 1 << 20);
     let found = fs::metadata(format!("{folder}/{FILE}")).expect("a file");
     assert_eq!(found.permissions().mode() & 0o7777, 0o600);
     let before = fs::read_to_string(format!("{folder}/{FILE}")).expect("text");
-    writer.write(&end(1), false, 1 << 20);
+    writer.write(&end(1), false, None, 1 << 20);
     let after = fs::read_to_string(format!("{folder}/{FILE}")).expect("text");
     assert_eq!(after, format!("{before}{}", end(1)));
 }
@@ -76,7 +76,7 @@ fn both_files_have_no_more_than_they_may_and_the_oldest_half_goes() {
     let most = 64 << 10;
     let mut writer = Writer::in_folder(&folder, BOOT);
     for nth in 1..3000 {
-        writer.write(&format!("{}{}", begin(nth), end(nth)), false, most);
+        writer.write(&format!("{}{}", begin(nth), end(nth)), false, None, most);
         assert!(sizes(&folder).iter().sum::<u64>() <= most);
     }
     let read = read_in(&folder).expect("a history");
@@ -103,11 +103,11 @@ fn both_files_have_no_more_than_they_may_and_the_oldest_half_goes() {
 fn a_file_that_is_gone_or_was_being_replaced_begins_anew_behind_the_old_one() {
     let (_place, folder) = folder();
     let mut writer = Writer::in_folder(&folder, BOOT);
-    writer.write(&begin(1), false, 1 << 20);
+    writer.write(&begin(1), false, None, 1 << 20);
     // Killed between the two renames.
     fs::rename(format!("{folder}/{FILE}"), format!("{folder}/{OLD}")).expect("rename");
     let mut next = Writer::in_folder(&folder, BOOT);
-    next.write(&begin(2), true, 1 << 20);
+    next.write(&begin(2), true, None, 1 << 20);
     let read = read_in(&folder).expect("a history");
     let names: Vec<&str> = read
         .past
@@ -130,13 +130,14 @@ fn what_waits_for_a_disk_that_hangs_is_bounded() {
     let queue = history.shared.queue();
     assert!(queue.lines.len() < MOST_PENDING + 1000);
     assert!(queue.census, "what was lost is made good");
+    assert_eq!(queue.lost, Some(line.when.clock));
 }
 
 #[test]
 fn lines_longer_than_any_of_ours_are_skipped() {
     let (_place, folder) = folder();
     let mut writer = Writer::in_folder(&folder, BOOT);
-    writer.write(&begin(1), false, 1 << 20);
+    writer.write(&begin(1), false, None, 1 << 20);
     let path = format!("{folder}/{FILE}");
     let mut text = fs::read(&path).expect("text");
     text.extend(vec![0_u8; 1 << 20]);
@@ -146,4 +147,35 @@ fn lines_longer_than_any_of_ours_are_skipped() {
     let read = read_in(&folder).expect("a history");
     assert_eq!(read.past.tenures().len(), 2);
     assert!(read.past.skipped > 0);
+}
+
+#[test]
+fn what_could_not_be_written_is_no_proof_that_nobody_was_there() {
+    let (_place, folder) = folder();
+    let mut writer = Writer::in_folder(&folder, BOOT);
+    writer.pause = std::time::Duration::ZERO;
+    writer.write(&begin(1), false, None, 1 << 20);
+    let gaps = |folder: &str| reading::read_in(folder).expect("a history").past.gaps;
+    assert_eq!(gaps(&folder), []);
+    // The disk is away for a while.
+    let away = format!("{folder}.away");
+    fs::rename(&folder, &away).expect("rename");
+    fs::write(&folder, "").expect("write");
+    let lines = format!("{}{}", begin(2), end(2));
+    writer.write(&lines, false, None, 1 << 20);
+    writer.write(&begin(3), false, None, 1 << 20);
+    fs::remove_file(&folder).expect("remove");
+    fs::rename(&away, &folder).expect("rename");
+    let before = now(BOOT).clock;
+    writer.write(&end(3), false, None, 1 << 20);
+    writer.write(&begin(4), false, None, 1 << 20);
+    let first = crate::history_text::first_moment(&lines).expect("a moment");
+    let found = gaps(&folder);
+    assert!(
+        matches!(found[..], [(since, until)] if since == first && until >= before),
+        "{found:?}"
+    );
+    // Where too much waited for the disk, too.
+    writer.write(&begin(5), true, Some(first), 1 << 20);
+    assert_eq!(gaps(&folder).len(), 2);
 }

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::{FILE, OLD, begun, is_told, now};
 use crate::failure::{Failure, Stage};
-use crate::history_text::{HEADER, Line, alive};
+use crate::history_text::{Event, HEADER, Line, alive, first_moment};
 use crate::kept_lines::{FOLDER, make_folder, open_folder};
 use crate::lease;
 use crate::life::State;
@@ -26,6 +26,10 @@ pub(super) struct Writer {
     least: u64,
     /// Why it cannot be written at the moment, and since when.
     failing: Option<(String, Instant)>,
+    /// Since when lines were lost, by the host's clock.
+    lost: Option<u64>,
+    /// How long a file that could not be written is left alone.
+    pub(super) pause: Duration,
 }
 
 impl Writer {
@@ -39,21 +43,30 @@ impl Writer {
             boot: boot.into(),
             least: 0,
             failing: None,
+            lost: None,
+            pause: PAUSE,
         }
     }
 
-    /// Writes lines, and before them who is alive if that is to be told. `most` bytes for both files.
-    pub(super) fn write(&mut self, lines: &str, census: bool, most: u64) {
+    /// Writes lines, and before them who is alive if that is to be told, and that lines were `lost`, if some were, since
+    /// when. `most` bytes for both files.
+    pub(super) fn write(&mut self, lines: &str, census: bool, lost: Option<u64>, most: u64) {
         if most == 0 {
             return;
         }
-        let fresh = |(_, when): &(String, Instant)| when.elapsed() < PAUSE;
+        self.lost = self.lost.or(lost);
+        let fresh = |(_, when): &(String, Instant)| when.elapsed() < self.pause;
         if self.failing.as_ref().is_some_and(fresh) {
+            self.lost = self.lost.or_else(|| first_moment(lines));
             return;
         }
         // What was lost meanwhile is made good by telling who is there now.
         let census = census || self.failing.is_some();
         let written = self.try_write(lines, census, most);
+        self.lost = match &written {
+            Ok(()) => None,
+            Err(_) => self.lost.or_else(|| first_moment(lines)),
+        };
         self.note(written);
     }
 
@@ -94,7 +107,7 @@ impl Writer {
         replace_whole(&folder, FILE, whole.as_bytes()).map_err(fail)
     }
 
-    /// Who is alive. The leases on disk say it: each is there before its beginning is told, and its end is told when it
+    /// Who is alive, and before that what is not known. The leases on disk say it: each is there before its beginning is told, and its end is told when it
     /// is there no more.
     fn census(&self) -> Result<String, Failure> {
         let when = now(&self.boot);
@@ -104,7 +117,12 @@ impl Writer {
             .filter(|lease| is_told(lease, &self.boot))
             .map(|lease| (begun(&lease), lease.state == State::Quarantined))
             .collect();
-        Ok(alive(&when, &there))
+        let alive = alive(&when, &there);
+        let Some(since) = self.lost else {
+            return Ok(alive);
+        };
+        let event = Event::Lost { since };
+        Ok(format!("{}{alive}", Line { when, event }))
     }
 
     /// Tells once that writing fails, and once that it goes on.

@@ -108,6 +108,9 @@ pub struct Past {
     boot: Option<String>,
     census: Option<Census>,
     complete_from: Option<u64>,
+    /// When not everything could be written, by the host's clock in nanoseconds since 1970, first and last: who came and
+    /// went in that time may be missing.
+    pub gaps: Vec<(u64, u64)>,
     /// Lines that say nothing that can be understood.
     pub skipped: usize,
 }
@@ -152,6 +155,7 @@ impl Past {
         self.enter(&when);
         let census = self.census.take();
         match event {
+            Event::Lost { since } => self.gaps.push(hull(since, when.clock)),
             Event::Alive { count } => {
                 self.complete_from.get_or_insert(when.clock);
                 self.count(Census {

@@ -337,6 +337,7 @@ proptest! {
             Event::Begun { held: held(uid, &name), service: if service == "-" { String::new() } else { service } },
             Event::Ended { held: held(uid, &name), begun: clock },
             Event::Stuck { held: held(uid, &name), begun: uptime },
+            Event::Lost { since: uptime },
             Event::Alive { count },
         ];
         for event in events {

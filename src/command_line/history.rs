@@ -84,10 +84,17 @@ fn is_meant(tenure: &Tenure, who: Option<&str>) -> bool {
 /// The time that is asked for: all of it, unless something was said.
 fn span(options: &History, read: &Reading) -> Result<Moment, Failure> {
     let clock = read.now.clock;
+    // A clock that was set back has shown later times.
+    let spans = read
+        .past
+        .tenures()
+        .iter()
+        .flat_map(|it| it.spans(&read.now));
+    let shown = spans.fold(clock, |latest, (_, last)| latest.max(last));
     let moment = |text: &Option<String>| {
         let parsed = text.as_ref().map(|text| {
             let moment = timestamp::parse(text, clock, &clock::local);
-            let past = moment.and_then(|moment| match moment.first > clock {
+            let past = moment.and_then(|moment| match moment.first > shown {
                 true => Err("that is still to come".into()),
                 false => Ok(moment),
             });

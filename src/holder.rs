@@ -153,9 +153,9 @@ pub struct Holder {
     /// The level of its sandbox; nothing, if it is no service.
     #[serde(default = "full")]
     pub sandbox: Option<Level>,
-    /// Whether its view has files of accounts of its own.
-    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
-    pub shows_accounts: bool,
+    /// The files of accounts that its view has of its own, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shows_accounts: Vec<String>,
     /// How long processes may go on after SIGTERM before they get SIGKILL, in milliseconds.
     #[serde(default = "default_grace")]
     pub grace: u64,
@@ -182,7 +182,7 @@ impl Holder {
             directories: spec.places().map(pair).collect(),
             shares: spec.shares(),
             passing: spec.is_passing(),
-            shows_accounts: false,
+            shows_accounts: Vec::new(),
             grace: u64::try_from(grace).unwrap_or(u64::MAX),
             confinement: spec.confinement().to_vec(),
         }
@@ -199,7 +199,7 @@ impl Holder {
             passing: false,
             read_only: Vec::new(),
             sandbox: None,
-            shows_accounts: false,
+            shows_accounts: Vec::new(),
             grace: 0,
             confinement: Vec::new(),
         }

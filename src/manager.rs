@@ -45,6 +45,7 @@ pub use clean::claim_lease;
 pub use equip::{Equipped, OwnNamespaces};
 use equip::{Learned, adopter};
 use groups::Groups;
+pub use shown::Accounts;
 use shown::Showing;
 use table::{Standing, Table};
 use yard::Yard;
@@ -146,8 +147,9 @@ impl Manager {
         let equipped = found.and_then(|()| {
             self.refuse_reach(&spec, claim.uid)?;
             let mut equipped = self.equip(&spec, &claim, groups, progress)?;
-            if equipped.accounts.is_some() {
-                self.table().note_accounts(claim.uid, holder)?;
+            if let Some(accounts) = &equipped.accounts {
+                let databases = &accounts.databases;
+                self.table().note_accounts(claim.uid, holder, databases)?;
             }
             self.control_group(&spec, claim.uid, &mut equipped)?;
             Ok(equipped)

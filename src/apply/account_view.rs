@@ -73,8 +73,11 @@ impl Work {
 ///
 /// # Errors
 /// Of [`Stage::Namespace`].
-pub fn show(namespace: &OwnedFd, copies: &[Copy]) -> Result<Work, Failure> {
-    let taken = copies.iter().map(|copy| {
+pub fn show<'c>(
+    namespace: &OwnedFd,
+    copies: impl Iterator<Item = &'c Copy>,
+) -> Result<Work, Failure> {
+    let taken = copies.map(|copy| {
         let taken = take(copy);
         taken.or_fail(Stage::Namespace, &copy.path)
     });

@@ -9,8 +9,7 @@ use super::on_own_thread;
 use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::Progress;
 use crate::holder::{HeldBy, Watched};
-use crate::manager::{Adopted, Equipped, OwnNamespaces};
-use crate::observe::Stamps;
+use crate::manager::{Accounts, Adopted, Equipped, OwnNamespaces};
 use crate::protocol::{AcquireReply, PrepareReply};
 use crate::request::Request;
 use crate::sys::fault::{Point, reached};
@@ -35,7 +34,7 @@ pub(super) async fn prepare(
         Ok((equipped, namespaces))
     });
     let (equipped, mut namespaces) = equipped.await?;
-    if let (Some(accounts), Ok(built)) = (equipped.accounts, &namespaces) {
+    if let (Some(accounts), Ok(built)) = (equipped.accounts.clone(), &namespaces) {
         // Before its end can be told. The thread that built it is in it.
         let kept = keep_view(&watcher, equipped.identity.uid, &holder, accounts, built).await;
         namespaces = namespaces.and_then(|built| kept.map(|()| built));
@@ -61,7 +60,7 @@ async fn keep_view(
     watcher: &Watcher,
     uid: Uid,
     holder: &HeldBy,
-    accounts: Stamps,
+    accounts: Accounts,
     built: &OwnNamespaces,
 ) -> Result<(), Failure> {
     let mut built = built.iter();
@@ -71,7 +70,7 @@ async fn keep_view(
     let copy = mounts.try_clone().or_fail(Stage::Namespace, "dup")?;
     let holder = holder.clone();
     let work = watcher.work(move |manager| {
-        manager.keep_view(uid, holder, &accounts, copy);
+        manager.keep_view(uid, holder, accounts, copy);
         Ok(())
     });
     work.await

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
 use super::groups::Groups;
-use super::{Claim, Manager, identity, shown};
+use super::{Accounts, Claim, Manager, identity};
 use crate::apply::{Gift, NotYet, Prepared, Views, build_namespace};
 use crate::command_text::Privilege;
 use crate::control_group::ControlGroup;
@@ -13,7 +13,7 @@ use crate::failure::{Failure, OrFail, Stage};
 use crate::giving::{self, OnProgress};
 use crate::group;
 use crate::level::Level;
-use crate::observe::{self, Stamps, is_behind};
+use crate::observe::{self, is_behind};
 use crate::observed::{Entry, Observed};
 use crate::plan::{self, Adopter, Identity, Plan, Step};
 use crate::spec::Spec;
@@ -46,8 +46,8 @@ pub struct Equipped {
     pub unenforced: Vec<(&'static str, String)>,
     /// How much stands between it and the host.
     pub level: Level,
-    /// What the host's files of accounts were, if its view has copies of them.
-    pub accounts: Option<Stamps>,
+    /// The files of accounts that its view has copies of, if there are any.
+    pub accounts: Option<Accounts>,
     namespaces: Namespaces,
     host_name: Option<String>,
     has_host_name: bool,
@@ -268,7 +268,7 @@ impl Manager {
                     drop(table);
                     let mut equipped =
                         equipped(spec, identity, &observed, plan, views, groups.held);
-                    equipped.accounts = shown::are_in(&equipped.steps).then_some(accounts);
+                    equipped.accounts = Accounts::in_steps(&equipped.steps, accounts);
                     return Ok(equipped);
                 }
                 Prepared::NotYet(why) => why,

@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 struct Viewer {
     uid: u32,
     holder: HeldBy,
+    databases: Vec<Database>,
     /// The mount namespace; nothing, if it was another daemon that built it and nobody was found in it yet.
     namespace: Option<OwnedFd>,
     /// What the host's files were when its copies were shown last; nothing, if it may have others than there are by now.
@@ -57,6 +58,9 @@ impl Viewer {
             return;
         };
         self.seen = None;
+        let copies = copies
+            .iter()
+            .filter(|it| self.databases.contains(&it.database));
         let (uid, work) = (self.uid, show(namespace, copies));
         match work.map(|work| (work.wait(PATIENCE), work)) {
             Ok((Some(Ok(())), _)) => self.seen = Some(now),
@@ -99,11 +103,12 @@ impl Showing {
     }
 
     /// Those that another daemon has built are looked for from now on.
-    pub(super) fn find_again(&self, holders: Vec<(u32, HeldBy)>) {
+    pub(super) fn find_again(&self, holders: Vec<(u32, HeldBy, Vec<Database>)>) {
         let mut viewers = self.viewers();
-        viewers.extend(holders.into_iter().map(|(uid, holder)| Viewer {
+        viewers.extend(holders.into_iter().map(|(uid, holder, databases)| Viewer {
             uid,
             holder,
+            databases,
             namespace: None,
             seen: None,
             work: None,
@@ -112,26 +117,48 @@ impl Showing {
     }
 }
 
-/// Whether steps make a view with files of accounts of its own.
-pub(super) fn are_in(steps: &[Step]) -> bool {
-    steps.iter().any(|step| {
-        let attaches = matches!(&step.action, Action::AttachView { .. });
-        attaches && Database::ALL.iter().any(|it| it.path() == step.path)
-    })
+/// The files of accounts that a view has copies of.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// Which. Another one may be hidden in it by name, or replaced, whatever others of its user see.
+    pub databases: Vec<Database>,
+    /// What the host's files were before they were copied.
+    pub seen: Stamps,
+}
+
+impl Accounts {
+    /// Those that steps make a view of; nothing, if there are none.
+    pub(super) fn in_steps(steps: &[Step], seen: Stamps) -> Option<Self> {
+        let attaches = |database: &Database| {
+            let mut steps = steps.iter();
+            steps.any(|step| {
+                matches!(&step.action, Action::AttachView { .. }) && database.path() == step.path
+            })
+        };
+        let databases: Vec<_> = Database::ALL.into_iter().filter(attaches).collect();
+        (!databases.is_empty()).then_some(Self { databases, seen })
+    }
 }
 
 /// The holders of leases whose views have files of accounts of their own.
-pub(super) fn holders<'a>(leases: impl Iterator<Item = &'a Lease>) -> Vec<(u32, HeldBy)> {
+pub(super) fn holders<'a>(
+    leases: impl Iterator<Item = &'a Lease>,
+) -> Vec<(u32, HeldBy, Vec<Database>)> {
     let running = leases.filter(|lease| lease.state == State::Running);
     let all = running.flat_map(|lease| lease.holders.iter().map(|holder| (lease.uid, holder)));
-    all.filter(|(_, holder)| holder.shows_accounts)
-        .map(|(uid, holder)| (uid, holder.by.clone()))
+    all.filter(|(_, holder)| !holder.shows_accounts.is_empty())
+        .map(|(uid, holder)| {
+            let names = &holder.shows_accounts;
+            let is_shown = |it: &Database| names.iter().any(|name| name == it.name());
+            let databases = Database::ALL.into_iter().filter(is_shown);
+            (uid, holder.by.clone(), databases.collect())
+        })
         .collect()
 }
 
 impl Manager {
     /// Keeps a view that was built with files of accounts of its own. Not for a thread that is in it.
-    pub fn keep_view(&self, uid: Uid, holder: HeldBy, accounts: &Stamps, namespace: OwnedFd) {
+    pub fn keep_view(&self, uid: Uid, holder: HeldBy, accounts: Accounts, namespace: OwnedFd) {
         let mut viewers = self.shown.viewers();
         viewers.retain(|it| it.uid != uid.get() || it.holder != holder);
         // Those of the same user may have the copy that was there before this one.
@@ -141,8 +168,9 @@ impl Manager {
         viewers.push(Viewer {
             uid: uid.get(),
             holder,
+            databases: accounts.databases,
             namespace: Some(namespace),
-            seen: Some(*accounts),
+            seen: Some(accounts.seen),
             work: None,
         });
         self.renew(&mut viewers, Some(uid.get()));

@@ -91,3 +91,40 @@ fn accounts_that_cannot_be_copied_any_more_are_shown_as_they_are() {
     assert!(service.end().0.success());
     arena.wait_until_idle();
 }
+
+#[test]
+fn a_file_that_a_service_does_not_see_is_not_brought_back_by_another_of_its_user() {
+    let arena = arena(false);
+    arena.put("/srv/group", "own:x:4711:\n", 0o644);
+    let (mut one, _) = start(&arena, "web", &[], "who-static");
+    let script = "while read -r _; do cat /etc/passwd; echo; sed 1q /etc/group; done 2>/dev/null";
+    let sight = |options: &[&str]| {
+        let words = [
+            &["dynuser", "run", "-u", "two", "-p", "User=web"],
+            options,
+            &["sh", "-c", script],
+        ];
+        arena.spawn(words.concat())
+    };
+    let mut hidden = sight(&["-p", "InaccessiblePaths=/etc/passwd"]);
+    let mut other = sight(&["-p", "BindReadOnlyPaths=/srv/group:/etc/group"]);
+    for daemon in ["goes on", "is another"] {
+        // In place: a file that is replaced takes what lies on it with it, whoever put it there.
+        arena
+            .sh("echo human:x:4711:4711::/:/bin/sh >> /etc/passwd; echo human:x:4711: >> /etc/group")
+            .ok();
+        comes_to_know(&mut one, "human", true);
+        hidden.say("");
+        other.say("");
+        assert_eq!(hidden.line(), "", "{daemon}");
+        while !other.line().is_empty() {}
+        assert_eq!(other.line(), "own:x:4711:", "{daemon}");
+        assert!(hidden.line().starts_with("root:"), "{daemon}");
+        arena.sh("pkill -KILL -x dynuserd").ok();
+        arena
+            .sh("for f in passwd group; do grep -v ^human /etc/$f > /run/new; cat /run/new > /etc/$f; done")
+            .ok();
+        arena.run(["dynuser", "run", "-u", "next", "true"]).ok();
+        comes_to_know(&mut one, "human", false);
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Table;
+use crate::account_lines::Database;
 use crate::failure::{Failure, Stage};
 use crate::holder::HeldBy;
 use crate::lease::Lease;
@@ -41,11 +42,13 @@ impl Table {
         &mut self,
         uid: Uid,
         by: &HeldBy,
+        databases: &[Database],
     ) -> Result<(), Failure> {
+        let names = || databases.iter().map(|it| it.name().to_owned());
         self.change(uid, |lease| {
             let mut holders = lease.holders.iter_mut();
             if let Some(holder) = holders.find(|holder| holder.by == *by) {
-                holder.shows_accounts = true;
+                holder.shows_accounts = names().collect();
             }
         })
     }

@@ -16,6 +16,7 @@ use crate::holder::HeldBy;
 use crate::lease;
 use crate::life::State;
 use crate::sys::family::{self, Reaped};
+use crate::sys::identity::our_namespace;
 use crate::sys::process_wait::Ended;
 use crate::sys::run;
 use crate::sys::signals::EverySignal;
@@ -114,10 +115,13 @@ impl First {
     /// quarantine stays.
     fn lease_that_ends(&self) -> Option<u32> {
         let found = lease::load_all().ok()?;
+        // Holders of another PID namespace look dead from here, and their daemon is not ours to wait for.
+        let (_, ours) = our_namespace("pid").ok()?;
         let mut leases = found.iter().filter_map(|found| found.lease.as_ref().ok());
         let held = |by: &HeldBy| matches!(by, HeldBy::Process(it) if it.pid == self.pid);
         leases
             .find(|lease| match lease.state {
+                _ if lease.pid_namespace != ours => false,
                 State::Quarantined => false,
                 State::Ending => true,
                 State::Running => {

@@ -19,6 +19,9 @@ use crate::layout::GECOS;
 /// Largest record that is read, in bytes: a group may have very many members.
 const LARGEST_RECORD: usize = 16 * 1024 * 1024;
 
+/// The most groups that a process can be in (`NGROUPS_MAX`).
+const MOST_GROUPS: usize = 65_536;
+
 /// What to look up.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
@@ -286,6 +289,10 @@ pub(super) fn groups_of(name: &CStr, gid: u32) -> SysResult<Vec<u32>> {
         if found >= 0 {
             groups.truncate(needed);
             return Ok(groups);
+        }
+        // It says no more than that it failed, which is not always for want of room.
+        if groups.len() > MOST_GROUPS {
+            return Err(Errno::OVERFLOW).during("getgrouplist", name.to_string_lossy());
         }
         let room = needed.max(groups.len().saturating_mul(2));
         groups.resize(room, 0);

@@ -160,6 +160,14 @@ impl Manager {
     /// Keeps a view that was built with files of accounts of its own. Not for a thread that is in it.
     pub fn keep_view(&self, uid: Uid, holder: HeldBy, accounts: Accounts, namespace: OwnedFd) {
         let mut viewers = self.shown.viewers();
+        // It may have ended while its view was built, and then nobody forgets it any more, and its copies are being removed.
+        // From here on whoever ends it waits for this lock first.
+        let is_held = self.table().lease(uid).is_some_and(|lease| {
+            lease.state == State::Running && lease.holders.iter().any(|it| it.by == holder)
+        });
+        if !is_held {
+            return;
+        }
         viewers.retain(|it| it.uid != uid.get() || it.holder != holder);
         // Those of the same user may have the copy that was there before this one.
         for other in viewers.iter_mut().filter(|it| it.uid == uid.get()) {

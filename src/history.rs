@@ -116,7 +116,7 @@ impl History {
         now(&self.boot)
     }
 
-    /// A lease has begun: see [`begun`].
+    /// Hands a line to the thread that writes: of a lease that has begun, see [`begun`].
     pub fn note(&self, line: &Line) {
         if self.shared.most.load(Ordering::Relaxed) == 0 {
             return;

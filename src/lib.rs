@@ -37,6 +37,7 @@ pub mod import;
 pub mod level;
 pub mod life;
 pub mod nscd_protocol;
+pub mod nsswitch;
 pub mod observed;
 pub mod packet_filter;
 pub mod plan;

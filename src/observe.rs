@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-pub use name_service::{LARGEST, Stamps, is_usable, stamps};
+pub use name_service::{LARGEST, Stamps, is_usable, library_folders, stamps};
 pub use searchers::searched;
 
 use crate::exec_directory::{ExecDirectory, Kind};

@@ -30,6 +30,9 @@ pub struct Machine {
     number: u16,
 }
 
+/// The file of our module, as glibc calls it.
+pub const MODULE: &str = "libnss_dynuser.so.2";
+
 /// How many bytes of a file are looked at. The headers of a program come first, by far in most files.
 pub const LOOKED_AT: usize = 4096;
 

@@ -41,6 +41,7 @@ const LAYERS: [(u8, &[&str]); 6] = [
             "level",
             "life",
             "nscd_protocol",
+            "nsswitch",
             "observed",
             "packet_filter",
             "plan",

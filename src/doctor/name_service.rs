@@ -4,6 +4,8 @@
 
 use super::{Configured, Finding, Severity, Text};
 use crate::config::{FILE, FOLDER};
+use crate::nsswitch::{line, services};
+use crate::program_kind::MODULE as FILE_OF_IT;
 use crate::user_database::Wanted;
 
 /// Modules that ask another program or another host, and take from 65 µs to seconds for it.
@@ -11,9 +13,6 @@ const SLOW: [&str; 5] = ["systemd", "sss", "ldap", "winbind", "nis"];
 
 /// Ours.
 const MODULE: &str = "dynuser";
-
-/// How glibc calls it.
-const FILE_OF_IT: &str = "libnss_dynuser.so.2";
 
 /// The file of the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -207,45 +206,6 @@ fn cache(cache: Option<&Cache>, found: &mut Vec<Finding>) {
         Finding::new(Severity::Note, subject, text)
             .help("restart it after a change of nsswitch.conf or of the module: it keeps those that it began with"),
     );
-}
-
-/// What stands behind the last line for a database, if there is one.
-fn line<'t>(text: &'t str, database: &str) -> Option<&'t str> {
-    let mut lines = text.lines().filter_map(|line| {
-        let line = line.split('#').next().unwrap_or_default();
-        let (name, services) = line.split_once(':')?;
-        (name.trim() == database).then_some(services)
-    });
-    lines.next_back()
-}
-
-/// The words of the last line for a database, an action in brackets as one word.
-fn services(text: &str, database: &str) -> Vec<String> {
-    let services = line(text, database).unwrap_or("files");
-    // `[NOTFOUND = return]` is one word.
-    let mut words: Vec<String> = Vec::new();
-    let mut inside = false;
-    for c in services.chars() {
-        match c {
-            c if c.is_ascii_whitespace() && !inside => words.push(String::new()),
-            c if c.is_ascii_whitespace() => {}
-            c => {
-                if c == '[' {
-                    words.push(String::new());
-                }
-                inside = c == '[' || (inside && c != ']');
-                match words.last_mut() {
-                    Some(word) => word.push(c),
-                    None => words.push(c.into()),
-                }
-                if c == ']' {
-                    words.push(String::new());
-                }
-            }
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
 }
 
 /// What is wrong with where our module stands.

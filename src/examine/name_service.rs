@@ -9,12 +9,11 @@ use std::time::Duration;
 use super::text;
 use crate::doctor::{Cache, Module, NameService, Tried};
 use crate::layout::USERS;
+use crate::observe::library_folders;
+use crate::program_kind::MODULE;
 use crate::published;
 use crate::sys::names::{Question, ask};
 use crate::sys::socket::{connect_now, credentials};
-
-/// The module, as glibc calls it.
-const MODULE: &str = "libnss_dynuser.so.2";
 
 /// Where nscd(8) and its kin listen.
 const NSCD: &str = "/run/nscd/socket";
@@ -62,15 +61,7 @@ fn folders() -> Vec<PathBuf> {
         let libc = path.file_name()? == "libc.so.6";
         libc.then(|| path.parent().map(PathBuf::from))?
     });
-    let architecture = std::env::consts::ARCH;
-    let usual = [
-        format!("/lib/{architecture}-linux-gnu"),
-        format!("/usr/lib/{architecture}-linux-gnu"),
-        "/lib64".into(),
-        "/usr/lib64".into(),
-        "/lib".into(),
-        "/usr/lib".into(),
-    ];
+    let usual = library_folders();
     loaded.take(1).chain(usual.map(PathBuf::from)).collect()
 }
 

@@ -8,13 +8,11 @@ use rustix::io::Errno;
 
 use crate::account_lines::Database;
 use crate::directives::UserDatabase;
+use crate::nsswitch;
 use crate::observed::{AccountFile, Asks, Module, NameService};
-use crate::program_kind::{self, Kind, LOOKED_AT, Machine};
+use crate::program_kind::{self, Kind, LOOKED_AT, MODULE, Machine};
 use crate::spec::Spec;
 use crate::sys::fs::{open_file_trusted, pin_trusted, status};
-
-/// The module's file.
-const MODULE: &str = "libnss_dynuser.so.2";
 
 /// The largest file of accounts that is copied, in bytes: every user may have its own copy in memory.
 pub const LARGEST: usize = 1 << 20;
@@ -57,7 +55,9 @@ fn module() -> (Module, Option<Machine>) {
     if !is_asked() {
         return (Module::NotAsked, None);
     }
-    let found = libraries().find_map(|path| {
+    let folders = library_folders().into_iter();
+    let mut files = folders.map(|folder| format!("{folder}/{MODULE}"));
+    let found = files.find_map(|path| {
         let bytes = first_bytes(fs::File::open(&path).ok()?)?;
         Some((path, program_kind::machine(&bytes)))
     });
@@ -68,13 +68,13 @@ fn module() -> (Module, Option<Machine>) {
 }
 
 /// Where C libraries of distributions look for their modules (ld.so(8)).
-fn libraries() -> impl Iterator<Item = String> {
+pub fn library_folders() -> [String; 8] {
     let triple = match std::env::consts::ARCH {
         "x86" => "i386-linux-gnu".into(),
         "arm" => "arm-linux-gnueabihf".into(),
         arch => format!("{arch}-linux-gnu"),
     };
-    let folders = [
+    [
         format!("/lib/{triple}"),
         format!("/usr/lib/{triple}"),
         "/lib64".into(),
@@ -83,10 +83,7 @@ fn libraries() -> impl Iterator<Item = String> {
         "/usr/lib".into(),
         format!("/usr/local/lib/{triple}"),
         "/usr/local/lib".into(),
-    ];
-    folders
-        .into_iter()
-        .map(|folder| format!("{folder}/{MODULE}"))
+    ]
 }
 
 /// Whether the host's look-ups ask our module for users and for groups.
@@ -99,12 +96,8 @@ fn is_asked() -> bool {
 
 /// Whether the line of a database in an nsswitch.conf(5) names the module.
 fn names_module(text: &str, database: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.split('#').next().unwrap_or_default();
-        line.split_once(':').is_some_and(|(name, sources)| {
-            name.trim() == database && sources.split_whitespace().any(|word| word == "dynuser")
-        })
-    })
+    let services = nsswitch::services(text, database);
+    services.iter().any(|service| service == "dynuser")
 }
 
 /// Whether a file of the host's can be copied and covered, or why not.

@@ -189,17 +189,18 @@ fn look_up_all(question: &Question, progress: &Progress) -> SysResult<Answer> {
             .map_err(|_| Errno::INVAL)
             .during("getpwnam_r", format!("{name:?}"))?;
         progress.at("getpwnam_r", name);
-        answer.user = passwd_by_name(&c_name)?;
+        answer.user = whole_user(&c_name)?;
         progress.at("getgrnam_r", name);
-        answer.group = group_by_name(&c_name)?;
+        answer.group = group_by_name(&c_name, |record| record.gr_gid)?;
     }
     if let Some(number) = question.number {
         progress.at("getpwuid_r", number);
-        answer.number_taken_by = match passwd_by_uid(number)? {
+        answer.number_taken_by = match user_by_number(number, |record| text(record.pw_name))? {
             Some(name) => Some(format!("the user {name}")),
             None => {
                 progress.at("getgrgid_r", number);
-                group_by_gid(number)?.map(|name| format!("the group {name}"))
+                group_by_number(number, |record| text(record.gr_name))?
+                    .map(|name| format!("the group {name}"))
             }
         };
     }
@@ -208,7 +209,7 @@ fn look_up_all(question: &Question, progress: &Progress) -> SysResult<Answer> {
 
 /// Calls one of the `get…_r` functions with a buffer that grows until the record fits, and gives
 /// what `read` makes of the record.
-pub(super) fn look_up<R, T>(
+fn look_up<R, T>(
     call: &'static str,
     subject: impl std::fmt::Display,
     ask: impl Fn(*mut R, &mut [libc::c_char], *mut *mut R) -> libc::c_int,
@@ -245,8 +246,12 @@ fn text(pointer: *const libc::c_char) -> String {
         .into_owned()
 }
 
-fn passwd_by_name(name: &CStr) -> SysResult<Option<User>> {
-    let mut user = look_up(
+/// What `read` makes of the user of a name (getpwnam_r(3)).
+pub(super) fn user_by_name<T>(
+    name: &CStr,
+    read: impl Fn(&libc::passwd) -> T,
+) -> SysResult<Option<T>> {
+    look_up(
         "getpwnam_r",
         name.to_string_lossy(),
         |record, buffer, found| {
@@ -261,14 +266,75 @@ fn passwd_by_name(name: &CStr) -> SysResult<Option<User>> {
                 )
             }
         },
-        |record: &libc::passwd| User {
-            uid: record.pw_uid,
-            gid: record.pw_gid,
-            is_dynamic: text(record.pw_gecos) == GECOS,
-            home: text(record.pw_dir),
-            groups: Vec::new(),
+        read,
+    )
+}
+
+/// What `read` makes of the user of a number (getpwuid_r(3)).
+pub(super) fn user_by_number<T>(
+    uid: u32,
+    read: impl Fn(&libc::passwd) -> T,
+) -> SysResult<Option<T>> {
+    look_up(
+        "getpwuid_r",
+        uid,
+        |record, buffer, found| {
+            // SAFETY: all pointers are to live memory of the sizes given with them.
+            unsafe { libc::getpwuid_r(uid, record, buffer.as_mut_ptr(), buffer.len(), found) }
         },
-    )?;
+        read,
+    )
+}
+
+/// What `read` makes of the group of a name (getgrnam_r(3)).
+pub(super) fn group_by_name<T>(
+    name: &CStr,
+    read: impl Fn(&libc::group) -> T,
+) -> SysResult<Option<T>> {
+    look_up(
+        "getgrnam_r",
+        name.to_string_lossy(),
+        |record, buffer, found| {
+            // SAFETY: all pointers are to live memory of the sizes given with them.
+            unsafe {
+                libc::getgrnam_r(
+                    name.as_ptr(),
+                    record,
+                    buffer.as_mut_ptr(),
+                    buffer.len(),
+                    found,
+                )
+            }
+        },
+        read,
+    )
+}
+
+/// What `read` makes of the group of a number (getgrgid_r(3)).
+pub(super) fn group_by_number<T>(
+    gid: u32,
+    read: impl Fn(&libc::group) -> T,
+) -> SysResult<Option<T>> {
+    look_up(
+        "getgrgid_r",
+        gid,
+        |record, buffer, found| {
+            // SAFETY: all pointers are to live memory of the sizes given with them.
+            unsafe { libc::getgrgid_r(gid, record, buffer.as_mut_ptr(), buffer.len(), found) }
+        },
+        read,
+    )
+}
+
+/// A user with all its groups.
+fn whole_user(name: &CStr) -> SysResult<Option<User>> {
+    let mut user = user_by_name(name, |record| User {
+        uid: record.pw_uid,
+        gid: record.pw_gid,
+        is_dynamic: text(record.pw_gecos) == GECOS,
+        home: text(record.pw_dir),
+        groups: Vec::new(),
+    })?;
     if let Some(user) = &mut user {
         user.groups = groups_of(name, user.gid)?;
     }
@@ -297,50 +363,6 @@ pub(super) fn groups_of(name: &CStr, gid: u32) -> SysResult<Vec<u32>> {
         let room = needed.max(groups.len().saturating_mul(2));
         groups.resize(room, 0);
     }
-}
-
-fn passwd_by_uid(uid: u32) -> SysResult<Option<String>> {
-    look_up(
-        "getpwuid_r",
-        uid,
-        |record, buffer, found| {
-            // SAFETY: all pointers are to live memory of the sizes given with them.
-            unsafe { libc::getpwuid_r(uid, record, buffer.as_mut_ptr(), buffer.len(), found) }
-        },
-        |record: &libc::passwd| text(record.pw_name),
-    )
-}
-
-fn group_by_name(name: &CStr) -> SysResult<Option<u32>> {
-    look_up(
-        "getgrnam_r",
-        name.to_string_lossy(),
-        |record, buffer, found| {
-            // SAFETY: all pointers are to live memory of the sizes given with them.
-            unsafe {
-                libc::getgrnam_r(
-                    name.as_ptr(),
-                    record,
-                    buffer.as_mut_ptr(),
-                    buffer.len(),
-                    found,
-                )
-            }
-        },
-        |record: &libc::group| record.gr_gid,
-    )
-}
-
-fn group_by_gid(gid: u32) -> SysResult<Option<String>> {
-    look_up(
-        "getgrgid_r",
-        gid,
-        |record, buffer, found| {
-            // SAFETY: all pointers are to live memory of the sizes given with them.
-            unsafe { libc::getgrgid_r(gid, record, buffer.as_mut_ptr(), buffer.len(), found) }
-        },
-        |record: &libc::group| text(record.gr_name),
-    )
 }
 
 #[cfg(test)]

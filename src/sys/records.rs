@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString};
 
 use rustix::io::Errno;
 
-use super::names::{groups_of, look_up};
+use super::names::{group_by_name, group_by_number, groups_of, user_by_name, user_by_number};
 use super::{During, SysResult};
 use crate::nscd_protocol::{Answer, Group, Key, Passwd, Question};
 
@@ -46,36 +46,8 @@ fn user(key: &Key) -> SysResult<Option<Passwd>> {
         shell: bytes(record.pw_shell),
     };
     match key {
-        Key::Name(name) => {
-            let name = c_name(name)?;
-            let subject = name.to_string_lossy();
-            look_up(
-                "getpwnam_r",
-                subject,
-                |record, buffer, found| {
-                    // SAFETY: all pointers are to live memory of the sizes given with them.
-                    unsafe {
-                        libc::getpwnam_r(
-                            name.as_ptr(),
-                            record,
-                            buffer.as_mut_ptr(),
-                            buffer.len(),
-                            found,
-                        )
-                    }
-                },
-                read,
-            )
-        }
-        Key::Number(uid) => look_up(
-            "getpwuid_r",
-            uid,
-            |record, buffer, found| {
-                // SAFETY: all pointers are to live memory of the sizes given with them.
-                unsafe { libc::getpwuid_r(*uid, record, buffer.as_mut_ptr(), buffer.len(), found) }
-            },
-            read,
-        ),
+        Key::Name(name) => user_by_name(&c_name(name)?, read),
+        Key::Number(uid) => user_by_number(*uid, read),
     }
 }
 
@@ -87,36 +59,8 @@ fn group(key: &Key) -> SysResult<Option<Group>> {
         members: members(record),
     };
     match key {
-        Key::Name(name) => {
-            let name = c_name(name)?;
-            let subject = name.to_string_lossy();
-            look_up(
-                "getgrnam_r",
-                subject,
-                |record, buffer, found| {
-                    // SAFETY: all pointers are to live memory of the sizes given with them.
-                    unsafe {
-                        libc::getgrnam_r(
-                            name.as_ptr(),
-                            record,
-                            buffer.as_mut_ptr(),
-                            buffer.len(),
-                            found,
-                        )
-                    }
-                },
-                read,
-            )
-        }
-        Key::Number(gid) => look_up(
-            "getgrgid_r",
-            gid,
-            |record, buffer, found| {
-                // SAFETY: all pointers are to live memory of the sizes given with them.
-                unsafe { libc::getgrgid_r(*gid, record, buffer.as_mut_ptr(), buffer.len(), found) }
-            },
-            read,
-        ),
+        Key::Name(name) => group_by_name(&c_name(name)?, read),
+        Key::Number(gid) => group_by_number(*gid, read),
     }
 }
 
